@@ -7,8 +7,9 @@
 //! that wait for signatures), [`epochs`] and [`proposals`] (how the roster changes), [`upload`],
 //! [`contribution`] and [`whole`] (what a site sends), [`closing`], [`sum`] and [`together`] (how a
 //! round ends, alone or by several aggregators), [`opening`] and [`dispute`] (what is opened under which
-//! certificate), [`evidence`] (what an auditor is given), [`overview`],
-//! [`round_view`] and [`held`] (what people are shown), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
+//! certificate), [`evidence`] and [`witnesses`] (what an auditor is given, and who has seen the same
+//! log), [`overview`], [`round_view`] and [`held`] (what people are shown), [`damage`] and
+//! [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
@@ -53,3 +54,4 @@ pub(crate) mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;
 pub(crate) mod whole;
+pub(crate) mod witnesses;

@@ -1,7 +1,7 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Three traits. [`Statements`] holds what was said: studies, manifests, events, round keys, and what
-//! restored sites ask. [`Blobs`] holds the bytes that statements name by digest: bodies, envelopes,
+//! Three traits. [`Statements`] holds what was said: studies, manifests, events, round keys, what restored
+//! sites ask, and the cosignatures of the log's witnesses. [`Blobs`] holds the bytes that statements name by digest: bodies, envelopes,
 //! openings, sums. Those of a small contribution may be stored with its statements. [`Drafts`] holds
 //! what waits for signatures. A backend implements all three and lies in a folder of its own, with a
 //! README that tells the life of one
@@ -30,6 +30,7 @@ mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
 pub(crate) mod terms;
+pub(crate) mod witnesses;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,18 +1,22 @@
 //! What an auditor is given: a round's statements in one file with their places in the log, and what
 //! stands in the log.
 
+use std::ops::Range;
+
 use ringfence_crypto::evidence::{RoundParts, RoundProof};
 use ringfence_crypto::id::RoundNumber;
-use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLogError};
+use ringfence_crypto::log::tile::{TILE_WIDTH, TileOf};
+use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLogError, Tile};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RoundKeys, SignedEpoch};
 
 use crate::core::refusal::Refusal;
 use crate::core::rounds::LiveStudy;
 use crate::core::shared::blocking;
+use crate::store::terms::StoreError;
 
 /// Most entries of the log in one answer: some 800 kB.
-pub(crate) const MAX_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: u64 = 10_000;
 
 impl LiveStudy {
     /// The log's state when it had `size` leaves; as it is now unless a size is given.
@@ -97,13 +101,51 @@ impl LiveStudy {
         size: Option<u64>,
     ) -> Result<Vec<LogEntry>, Refusal> {
         let size = self.log_at(size)?.size;
-        let left = usize::try_from(size.saturating_sub(from)).unwrap_or(usize::MAX);
-        let entries = self.served.statements().log_from(self.served.first, from).await?;
-        Ok(entries.into_iter().take(left.min(MAX_ENTRIES)).collect())
+        self.entries_at(from..size.min(from.saturating_add(MAX_ENTRIES))).await
     }
 
-    /// The log's checkpoint when it had `size` leaves, signed.
-    pub(crate) fn signed_log(&self, size: Option<u64>) -> Result<String, Refusal> {
-        Ok(self.served.note_of(self.log_at(size)?)?.to_string())
+    /// The log's entries at these leaves, all of which it has.
+    async fn entries_at(&self, leaves: Range<u64>) -> Result<Vec<LogEntry>, Refusal> {
+        let (study, Range { start, end }) = (self.served.first, leaves.clone());
+        let entries = self.served.statements().log(study, leaves).await?;
+        match start.saturating_add(entries.len() as u64) {
+            // What is in memory is in the store: else it was altered.
+            expected if expected < end => Err(StoreError::LogGap { study, expected }.into()),
+            _ => Ok(entries),
+        }
+    }
+
+    /// The bytes of a tile of the log: hashes, or entries.
+    pub(crate) async fn tile(&self, tile: &Tile) -> Result<Vec<u8>, Refusal> {
+        let Tile { of, width, .. } = *tile;
+        let (start, level) =
+            (tile.start(), if let TileOf::Hashes { level } = of { level } else { 0 });
+        let level = u32::from(level) * TILE_WIDTH.ilog2();
+        let bytes = {
+            let log = self.served.log.read();
+            let hashes = log.subtrees(level, start, width).ok_or_else(|| {
+                Refusal::missing(format!(
+                    "the log has {} leaves, too few for the tile {tile}; ask for what the checkpoint's size says is there, or later",
+                    log.size()
+                ))
+            })?;
+            hashes.iter().flat_map(|hash| hash.0).collect()
+        };
+        match of {
+            TileOf::Hashes { .. } => Ok(bytes),
+            TileOf::Entries => {
+                let entries = self.entries_at(start..start.saturating_add(width.into())).await?;
+                Ok(Tile::bundle(&entries))
+            }
+        }
+    }
+
+    /// The log's checkpoint when it had `size` leaves, signed; with the cosignatures that there are of
+    /// just this state.
+    pub(crate) async fn signed_log(&self, size: Option<u64>) -> Result<String, Refusal> {
+        let checkpoint = self.log_at(size)?;
+        let mut note = self.served.note_of(checkpoint)?;
+        self.add_cosignatures(&mut note, checkpoint.size).await?;
+        Ok(note.to_string())
     }
 }

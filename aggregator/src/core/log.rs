@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::shared::blocking;
 use crate::store::marks::StudyMark;
-use crate::store::statements::Statements;
+use crate::store::statements::{ALL_LEAVES, Statements};
 use crate::store::terms::StoreError;
 
 /// The log of one study over all of its rounds.
@@ -68,7 +68,7 @@ impl LiveLog {
     }
 
     async fn reload(&self) -> Result<(), StoreError> {
-        let entries = self.statements.log(self.study).await?;
+        let entries = self.statements.log(self.study, ALL_LEAVES).await?;
         *self.log.write().unwrap_or_else(PoisonError::into_inner) = entries.into_iter().collect();
         Ok(())
     }
@@ -162,7 +162,7 @@ impl LiveLog {
 
     async fn extend(&self) -> Result<(), Refusal> {
         let from = self.read().size();
-        let entries = self.statements.log_from(self.study, from).await?;
+        let entries = self.statements.log(self.study, from..ALL_LEAVES.end).await?;
         if entries.is_empty() {
             return Ok(());
         }

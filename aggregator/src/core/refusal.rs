@@ -5,6 +5,7 @@ use std::fmt::Display;
 use ringfence_crypto::api::OpeningFrameError;
 use ringfence_crypto::log::StudyLogError;
 use ringfence_crypto::log::checkpoint::CheckpointError;
+use ringfence_crypto::log::note::NoteError;
 use ringfence_crypto::round::{Fault, RoundError};
 use ringfence_crypto::statement::{EpochError, RoundKeysError, StudyError};
 use ringfence_crypto::wire::frame::FrameError;
@@ -249,6 +250,13 @@ impl From<StudyLogError> for Refusal {
 impl From<CheckpointError> for Refusal {
     /// Of a checkpoint that we sign ourselves.
     fn from(error: CheckpointError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<NoteError> for Refusal {
+    /// Of a note, or the name of a key, that is ours.
+    fn from(error: NoteError) -> Self {
         Self::internal(&error)
     }
 }

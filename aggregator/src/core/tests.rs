@@ -28,6 +28,7 @@ use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
 mod absent;
+mod append_rate;
 mod at_rest;
 mod drafts;
 mod epochs;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use ringfence_crypto::id::{SiteId, StudyId};
+use ringfence_crypto::log::Tile;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::wire::{frame, json};
 use serde::Deserialize;
@@ -44,6 +45,9 @@ pub(crate) struct OfNumber(pub(crate) u32);
 
 /// The contribution that the path names.
 pub(crate) struct OfContribution(pub(crate) LiveContribution);
+
+/// The tile of the log that the rest of the path names.
+pub(crate) struct OfTile(pub(crate) Tile);
 
 /// The query's parameters; unknown ones are refused.
 pub(crate) struct Parameters<T>(pub(crate) T);
@@ -140,6 +144,15 @@ impl<S: Sync> FromRequestParts<S> for OfNumber {
             Refusal::missing(format!("expected the number of an epoch in the path, got {number:?}"))
         })?;
         Ok(Self(number))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OfTile {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let tile = segment(parts, "tile").await?;
+        tile.parse().map(Self).map_err(|error| Refusal::missing(format!("{error}")))
     }
 }
 

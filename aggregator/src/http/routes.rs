@@ -56,6 +56,12 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))
         .route("/v2/studies/{study}/log/entries", get(evidence::entries))
+        .route("/v2/studies/{study}/log/cosignatures", get(log::cosignatures))
+        .route(
+            "/v2/studies/{study}/log/cosignatures/{site}",
+            put(log::cosign).get(log::cosignature),
+        )
+        .route("/v2/studies/{study}/log/tile/{*tile}", get(log::tile))
         .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
         .route("/v2/studies/{study}/round-keys", get(round_keys::logged))
         .route(

@@ -5,6 +5,7 @@ mod drafts;
 mod held;
 mod restores;
 mod sharing;
+mod witnesses;
 
 pub(crate) use blobs::*;
 pub(crate) use drafts::{
@@ -14,6 +15,7 @@ pub(crate) use drafts::{
 pub(crate) use held::everything_that_is_stored_is_counted;
 pub(crate) use restores::*;
 pub(crate) use sharing::*;
+pub(crate) use witnesses::*;
 
 use std::sync::Arc;
 
@@ -29,7 +31,9 @@ use crate::roster::{Roster, Shape, Term};
 use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
 use crate::store::pieces;
-use crate::store::statements::{NextEpoch, NextEvent, Small, StoredManifest, StoredRoundKeys};
+use crate::store::statements::{
+    ALL_LEAVES, NextEpoch, NextEvent, Small, StoredManifest, StoredRoundKeys,
+};
 use crate::store::terms::{RoundId, StoreError};
 
 /// A backend under test, and where its data lies while it is closed.
@@ -65,6 +69,7 @@ macro_rules! conformance_tests {
             proposed_epochs_are_kept_until_they_are_void,
             a_later_restore_request_replaces_an_earlier_one,
             everything_that_is_stored_is_counted,
+            a_cosignature_of_a_larger_log_replaces_an_earlier_one,
         );
     };
     ($backend:expr; $($name:ident),+ $(,)?) => {
@@ -188,13 +193,15 @@ pub(crate) async fn events_come_back_in_order_and_a_place_is_used_once(backend: 
     let events = store.statements.events(round).await.unwrap();
     assert_eq!(events, [header.clone(), note, other.clone()]);
     assert!(store.statements.events(id(&roster, 1)).await.unwrap().is_empty());
-    let log = store.statements.log(roster.id()).await.unwrap();
+    let log = store.statements.log(roster.id(), ALL_LEAVES).await.unwrap();
     assert_eq!(log, [LogEntry::of_signed(&manifest), entry(&header), entry(&other)]);
     for from in 0..4 {
         let later = store.statements.events_from(round, from).await.unwrap();
         assert_eq!(later, events[from as usize..]);
-        let later = store.statements.log_from(roster.id(), from).await.unwrap();
-        assert_eq!(later, log[from as usize..]);
+        for end in [from, from + 1, 3, 9].into_iter().filter(|end| *end >= from) {
+            let part = store.statements.log(roster.id(), from..end).await.unwrap();
+            assert_eq!(part, log[(from as usize).min(3)..(end as usize).min(3)], "{from}..{end}");
+        }
     }
 
     let next = NextEvent { sequence: 4, event: &damaged(&roster, 8), leaf: None };
@@ -214,7 +221,7 @@ pub(crate) async fn several_events_are_stored_together_or_not_at_all(backend: &i
         let both = [next(0, &a, Some(1)), next(1, &b, Some(2)), last];
         store.statements.append(round, &both, &[]).await.unwrap_err();
         assert!(store.statements.events(round).await.unwrap().is_empty());
-        assert_eq!(store.statements.log(roster.id()).await.unwrap().len(), 1);
+        assert_eq!(store.statements.log(roster.id(), ALL_LEAVES).await.unwrap().len(), 1);
     }
     let all = [next(0, &a, Some(1)), next(1, &note, None), next(2, &b, Some(2))];
     store.statements.append(round, &all, &[]).await.unwrap();
@@ -229,7 +236,7 @@ pub(crate) async fn several_events_are_stored_together_or_not_at_all(backend: &i
     let store = reopened(backend, store).await;
     let stored = store.statements.events(round).await.unwrap();
     assert_eq!(stored, [&[a.clone(), note, b.clone()], &many[..]].concat());
-    let log = store.statements.log(roster.id()).await.unwrap();
+    let log = store.statements.log(roster.id(), ALL_LEAVES).await.unwrap();
     assert_eq!(log, [LogEntry::of_signed(&manifest), entry(&a), entry(&b)]);
 }
 
@@ -318,11 +325,11 @@ pub(crate) async fn a_gap_in_the_log_is_an_error(backend: &impl Backend) {
         store.statements.append(id(&roster, 0), &[next], &[]).await
     };
     append(0, 2).await.unwrap();
-    let gap = store.statements.log(roster.id()).await.unwrap_err();
+    let gap = store.statements.log(roster.id(), ALL_LEAVES).await.unwrap_err();
     assert!(matches!(gap, StoreError::LogGap { expected: 1, .. }), "{gap}");
     // Where the manifest is: refused at once, or found when the log is read.
     if append(1, 0).await.is_ok() {
-        let twice = store.statements.log(roster.id()).await.unwrap_err();
+        let twice = store.statements.log(roster.id(), ALL_LEAVES).await.unwrap_err();
         assert!(matches!(twice, StoreError::LogGap { expected: 1, .. }), "{twice}");
     }
 }
@@ -346,7 +353,7 @@ pub(crate) async fn round_keys_are_never_replaced(backend: &impl Backend) {
     let last = keys(9, 1);
     insert(&last, 2).await.unwrap();
     let entries = [&first, &last].map(LogEntry::of_signed);
-    let log = store.statements.log(study).await.unwrap();
+    let log = store.statements.log(study, ALL_LEAVES).await.unwrap();
     assert_eq!(log, [&[LogEntry::of_signed(&manifest)], &entries[..]].concat());
     let (one, two) = (keys(6, 2), keys(7, 2));
     let (got_one, got_two) = tokio::join!(insert(&one, 3), insert(&two, 4));
@@ -378,7 +385,7 @@ pub(crate) async fn under_another_roster_a_round_has_other_keys(backend: &impl B
         let found = store.statements.round_keys(study, of, site, RoundNumber(2)).await.unwrap();
         assert_eq!(found.map(|found| found.keys).as_ref(), Some(keys));
     }
-    assert_eq!(store.statements.log(study).await.unwrap().len(), 3);
+    assert_eq!(store.statements.log(study, ALL_LEAVES).await.unwrap().len(), 3);
 }
 
 pub(crate) async fn epochs_come_back_in_order_and_a_place_is_used_once(backend: &impl Backend) {
@@ -397,7 +404,7 @@ pub(crate) async fn epochs_come_back_in_order_and_a_place_is_used_once(backend: 
     let store = reopened(backend, store).await;
     assert_eq!(store.statements.epochs(study).await.unwrap(), [first.clone(), second.clone()]);
     let entries = [&first, &second].map(|file| LogEntry::of::<Epoch>(Digest::of(file)));
-    let log = store.statements.log(study).await.unwrap();
+    let log = store.statements.log(study, ALL_LEAVES).await.unwrap();
     assert_eq!(log, [&[LogEntry::of_signed(&manifest)], &entries[..]].concat());
     let (file, leaf) = (b"4", 3);
     let next = NextEpoch { number: 4, digest: Digest::of(file), file, leaf };

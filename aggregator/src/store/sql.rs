@@ -1,6 +1,7 @@
 //! What both databases have in common: migrations, errors, and what rows hold.
 
 mod restores;
+mod witnesses;
 
 use std::borrow::Cow;
 
@@ -92,6 +93,11 @@ fn by_sqlstate(error: &PgDatabaseError) -> fn(Cause) -> StoreError {
         code if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => StoreError::Gone,
         _ => StoreError::Failed,
     }
+}
+
+/// A place in a log as databases number them, which have no unsigned numbers.
+pub(crate) fn place(leaf: u64) -> i64 {
+    i64::try_from(leaf).unwrap_or(i64::MAX)
 }
 
 /// The signed manifest in a row.

@@ -1,6 +1,7 @@
 //! The contract's first half: statements in the order in which they were accepted.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::store::held::Counted;
 use crate::store::restores::Restores;
 use crate::store::terms::{Answer, RoundId};
+use crate::store::witnesses::Witnesses;
 
 /// A round's next event, and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -89,9 +91,13 @@ pub(crate) struct News {
     pub(crate) rounds: Vec<RoundNumber>,
 }
 
-/// What was said. Nothing here is ever altered or removed, but for restore requests: a round is the
+/// Every leaf that a log has.
+pub(crate) const ALL_LEAVES: Range<u64> = 0..u64::MAX;
+
+/// What was said. Nothing here is ever altered or removed, but for restore requests and the cosignatures
+/// of witnesses: a round is the
 /// replay of its events, and a study's log the order of its statements.
-pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
+pub(crate) trait Statements: Restores + Witnesses + fmt::Debug + Send + Sync {
     /// Whether the backend takes what is written: it writes something that nobody reads.
     fn ping(&self) -> Answer<'_, ()>;
 
@@ -146,9 +152,9 @@ pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
     /// A round's events, in order; a gap is an error.
     fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>>;
 
-    /// The entries of a study's log, in order, from its statements; a gap is an error, and so are two
-    /// statements at one leaf.
-    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>>;
+    /// The entries of a study's log at these leaves, as far as there are any, in order, from its
+    /// statements; a gap is an error, and so are two statements at one leaf. It reads no others.
+    fn log(&self, study: StudyId, leaves: Range<u64>) -> Answer<'_, Vec<LogEntry>>;
 
     /// Stores a site's round keys at a leaf of the study's log, unless it has published others for
     /// one of their rounds under the same roster; answers with what is stored for the first of them, or nothing when a
@@ -174,11 +180,6 @@ pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
     /// A round's events from a sequence number on; a gap is an error.
     fn events_from(&self, round: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
         async move { Ok(self.events(round).await?.into_iter().skip(index(from)).collect()) }.boxed()
-    }
-
-    /// The entries of a study's log from a leaf on; a gap is an error.
-    fn log_from(&self, study: StudyId, from: u64) -> Answer<'_, Vec<LogEntry>> {
-        async move { Ok(self.log(study).await?.into_iter().skip(index(from)).collect()) }.boxed()
     }
 
     /// What has been stored of a study since this change; nothing where nothing has, or where nobody

@@ -61,6 +61,12 @@ pub(crate) fn check(exchange: &Exchange<'_>) {
 }
 
 fn matches(template: &str, path: &str) -> bool {
+    // The rest of the path, whatever is in it.
+    if let Some((before, _)) = template.split_once("/{*") {
+        let count = before.split('/').count();
+        let parts: Vec<&str> = path.split('/').collect();
+        return parts.len() > count && matches(before, &parts[..count].join("/"));
+    }
     let (template, path) = (template.split('/'), path.split('/'));
     template.clone().count() == path.clone().count()
         && template.zip(path).all(|(one, other)| one == other || one.starts_with('{'))

@@ -36,6 +36,10 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/log/entries", Reader),
     ("GET", "/log/inclusion", Reader),
     ("POST", "/log/inclusion", Reader),
+    ("GET", "/log/tile/{*tile}", Reader),
+    ("GET", "/log/cosignatures", Reader),
+    ("PUT", "/log/cosignatures/{site}", Own("site")),
+    ("GET", "/log/cosignatures/{site}", Reader),
     ("GET", "/round-keys", Reader),
     // Signed by that site, and passed on by whoever the aggregator hides them from.
     ("PUT", "/round-keys/{site}", Member),

@@ -89,10 +89,12 @@ fn in_path(name: &str) -> Value {
         }
         "site" => ("SiteId", "The site"),
         "number" => ("", "The number of an epoch, from 1"),
+        "*tile" => ("Tile", "Which tile, as L/N or entries/N: 0/x001/x234/067, or 1/000.p/8"),
         _ => ("", "Which dispute or verdict: 1 to c; 0 is the verdict on check words"),
     };
     let schema = match schema {
         "" => json!({ "type": "integer", "minimum": 0, "maximum": u16::MAX }),
+        "Tile" => json!({ "type": "string" }),
         schema => json!({ "$ref": format!("#/components/schemas/{schema}") }),
     };
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })

@@ -4,6 +4,7 @@
 mod clock;
 mod listen;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,19 +26,22 @@ use super::s3::S3Blobs;
 use super::sharing::SharedEngines;
 use crate::identity::IdentityError;
 use crate::store::held::{Counted, Dialect, of_rows, questions};
-use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
+use crate::store::sql::{
+    epochs_of, events_of, log_of, manifest_of, migrator, parsed, place, study_of,
+};
 use crate::store::statements::{
     News, NextEpoch, NextEvent, Small, Statements, StoredManifest, StoredRoundKeys,
 };
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "epochs", include_str!("migrations/0002_epochs.sql")),
     (3, "drafts", include_str!("migrations/0003_drafts.sql")),
     (4, "sharing", include_str!("migrations/0004_sharing.sql")),
     (5, "restores", include_str!("migrations/0005_restores.sql")),
+    (6, "cosignatures", include_str!("migrations/0006_cosignatures.sql")),
 ];
 
 /// Connections at the same time; each is a process of the server's.
@@ -63,7 +67,7 @@ impl PgStatements {
     /// # Errors
     /// [`StoreOpenError`] when the server cannot be reached or refuses, or shows another time.
     pub(crate) async fn open(options: PgConnectOptions) -> Result<Self, StoreOpenError> {
-        let place = place(&options);
+        let place = server(&options);
         let options = options.application_name("ringfence-aggregator").options([
             // The server soon notices a machine that is gone, and gives its lock back.
             ("tcp_keepalives_idle", "20"),
@@ -168,7 +172,7 @@ async fn in_time<T>(
 }
 
 /// Where the database is, without the password.
-fn place(options: &PgConnectOptions) -> String {
+fn server(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -401,28 +405,28 @@ impl Statements for PgStatements {
         .boxed()
     }
 
-    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
-        self.log_from(study, 0)
-    }
-
-    fn log_from(&self, study: StudyId, from: u64) -> Answer<'_, Vec<LogEntry>> {
+    fn log(&self, study: StudyId, leaves: Range<u64>) -> Answer<'_, Vec<LogEntry>> {
         async move {
+            let Range { start, end } = leaves;
             let rows = sqlx::query_as::<_, (Option<i64>, String, Vec<u8>)>(
-                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = $1 AND leaf >= $2
+                "SELECT leaf, 'manifest', manifest FROM rounds
+                 WHERE study = $1 AND leaf >= $2 AND leaf < $3
                  UNION ALL
                  SELECT leaf, 'round keys', statement FROM round_keys
-                 WHERE study = $1 AND leaf >= $2
+                 WHERE study = $1 AND leaf >= $2 AND leaf < $3
                  UNION ALL
-                 SELECT leaf, 'event', event FROM events WHERE study = $1 AND leaf >= $2
+                 SELECT leaf, 'event', event FROM events
+                 WHERE study = $1 AND leaf >= $2 AND leaf < $3
                  UNION ALL
                  SELECT leaf, 'epoch', convert_to(digest, 'UTF8') FROM epochs
-                 WHERE study = $1 AND leaf >= $2
+                 WHERE study = $1 AND leaf >= $2 AND leaf < $3
                  ORDER BY leaf",
             )
             .bind(study.to_string())
-            .bind(from.cast_signed())
+            .bind(place(start))
+            .bind(place(end))
             .fetch(&self.pool);
-            log_of(rows, study, from).await
+            log_of(rows, study, start).await
         }
         .boxed()
     }

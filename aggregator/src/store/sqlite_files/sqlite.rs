@@ -2,6 +2,7 @@
 //!
 //! Every write is a transaction and is on the disk (`synchronous = FULL`) before it returns.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,14 +21,16 @@ use sqlx::sqlite::{
 
 use super::small::{self, SmallBytes};
 use crate::store::held::{Counted, Dialect, of_rows, questions};
-use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
+use crate::store::sql::{
+    epochs_of, events_of, log_of, manifest_of, migrator, parsed, place, study_of,
+};
 use crate::store::statements::{
     NextEpoch, NextEvent, Small, Statements, StoredManifest, StoredRoundKeys,
 };
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
@@ -36,6 +39,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "small", include_str!("migrations/0006_small.sql")),
     (7, "drafts", include_str!("migrations/0007_drafts.sql")),
     (8, "restores", include_str!("migrations/0008_restores.sql")),
+    (9, "cosignatures", include_str!("migrations/0009_cosignatures.sql")),
 ];
 
 /// Events that one statement inserts.
@@ -272,21 +276,29 @@ impl Statements for SqliteStatements {
         .boxed()
     }
 
-    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
+    fn log(&self, study: StudyId, leaves: Range<u64>) -> Answer<'_, Vec<LogEntry>> {
         async move {
+            let Range { start, end } = leaves;
+            // Each part is read by its index on leaves; merged, not sorted.
             let rows = sqlx::query_as::<_, (Option<i64>, String, Vec<u8>)>(
-                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = ?1
+                "SELECT leaf, 'manifest', manifest FROM rounds
+                 WHERE study = ?1 AND leaf >= ?2 AND leaf < ?3
                  UNION ALL
-                 SELECT leaf, 'round keys', statement FROM round_keys WHERE study = ?1
+                 SELECT leaf, 'round keys', statement FROM round_keys
+                 WHERE study = ?1 AND leaf >= ?2 AND leaf < ?3
                  UNION ALL
-                 SELECT leaf, 'event', event FROM events WHERE study = ?1 AND leaf IS NOT NULL
+                 SELECT leaf, 'event', event FROM events
+                 WHERE study = ?1 AND leaf >= ?2 AND leaf < ?3
                  UNION ALL
-                 SELECT leaf, 'epoch', CAST(digest AS BLOB) FROM epochs WHERE study = ?1
+                 SELECT leaf, 'epoch', CAST(digest AS BLOB) FROM epochs
+                 WHERE study = ?1 AND leaf >= ?2 AND leaf < ?3
                  ORDER BY leaf",
             )
             .bind(study.to_string())
+            .bind(place(start))
+            .bind(place(end))
             .fetch(&self.pool);
-            log_of(rows, study, 0).await
+            log_of(rows, study, start).await
         }
         .boxed()
     }
