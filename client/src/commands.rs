@@ -16,3 +16,4 @@ pub(crate) mod restored;
 pub(crate) mod round;
 pub(crate) mod status;
 pub(crate) mod study;
+pub(crate) mod witness;

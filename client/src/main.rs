@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use commands::{
     bundle, contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, privacy,
-    restored, round, status, study,
+    restored, round, status, study, witness,
 };
 
 /// Federated learning whose server adds ciphertexts and never sees a plaintext.
@@ -79,6 +79,8 @@ enum Action {
     Privacy(privacy::PrivacyCommand),
     /// Show where a study stands.
     Status(status::Status),
+    /// Hold a study's log against what this site and others have seen of it, and cosign it.
+    Witness(witness::WitnessLog),
     /// After restoring this site's state from a backup: abstain where it may have signed already.
     Restored(restored::Restored),
     /// What `ringfence-lab experiment` was.
@@ -109,6 +111,7 @@ impl Command {
             Action::Mean(mean) => mean.run().await,
             Action::Privacy(privacy) => privacy.run(),
             Action::Status(status) => status.run().await,
+            Action::Witness(witness) => witness.run().await,
             Action::Restored(restored) => restored.run().await,
             Action::Experiment(anything) => anything.refuse(
                 "`ringfence experiment` is `ringfence-lab experiment` now (cargo run --release -p ringfence-lab)",

@@ -3,8 +3,11 @@
 mod served;
 mod spoiled;
 
+use std::path::PathBuf;
+
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{FreezeId, HeaderId, ModelId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
@@ -31,7 +34,7 @@ pub use spoiled::SpoiledError;
 
 use crate::by_hand::ByHandError;
 use crate::epochs::NoPart;
-use crate::journal::JournalError;
+use crate::journal::{Fork, JournalError};
 use crate::late::Late;
 use crate::ledger::{LedgerError, UnitKind};
 use crate::overdue::Overdue;
@@ -511,6 +514,24 @@ pub enum SiteError {
         /// What there is, and why it does not hold.
         found: String,
     },
+    /// A checkpoint that is none of the study's log.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The log has two histories.
+    #[error(
+        "the log was forked: {} had seen {}, and the aggregator shows this site {} ({}): it keeps two histories of this study, or was put back to an older one. This site goes on no further in the study. Both signed heads are in {}: show them to the other sites and to whoever audits the study", fork.seen_by, fork.seen.checkpoint, fork.shown.checkpoint, fork.reason, evidence.display()
+    )]
+    LogForked {
+        /// Both heads.
+        fork: Box<Fork>,
+        /// Where they lie.
+        evidence: PathBuf,
+    },
+    /// The same, found before.
+    #[error(
+        "this study's log was found to be forked before, and this site goes on no further in it: both signed heads are in {}; move that file away only when all sites agree which history counts", .0.display()
+    )]
+    LogForkKnown(PathBuf),
     /// The published sum does not fit, and the bodies could not be added up.
     #[error(transparent)]
     Recount(#[from] RecountError),

@@ -79,6 +79,7 @@ impl Site {
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
+            self.witness_in_passing().await?;
             self.settle(round)?;
             self.destroyed()?;
             let freeze = self.journal.round(self.study_id, round)?.freeze()?;
@@ -87,7 +88,10 @@ impl Site {
         }
         // The one that the certificate stands on: it may have replaced the one that was joined.
         let manifest = &self.manifest(round).await?;
-        let opened = self.open_certified(&manifest.statement, &certificate, status).await;
+        let opening = self.open_certified(&manifest.statement, &certificate, status);
+        let (opened, one_history) = tokio::join!(opening, self.witness_in_passing());
+        // Nothing is applied or acknowledged in a study whose log is forked.
+        one_history?;
         let CertifiedSum { opened, sums, unusable, evidence, proceedings, judged } = match opened {
             Ok(opened) => opened,
             Err(error) => {

@@ -7,6 +7,8 @@
 //! STATE/studies/<study>/study.journal          what is of the study; round keys: see `round_keys`
 //!     restored                                 restores from backups, how far the site abstains
 //!     ledger                                   the privacy ledger as it stood at the last charge
+//! STATE/studies/<study>/checkpoint             the last checkpoint of the log that this site cosigned
+//! STATE/studies/<study>/log-fork.json          both signed heads of a log that was forked
 //! STATE/studies/<study>/rounds/<round>.journal what is of a round
 //!     trust-before                             trust before the round, which its manifest names
 //!     manifest  certificate                    checked
@@ -43,6 +45,7 @@
 //! | a manifest, a contribution | the others' round keys that it names, as seen | keys that are hidden later |
 //! | a header of a private study | the charge, in the ledger and noted here | a ledger that forgets is known |
 //! | a restore request | the request | how far the site abstains |
+//! | a cosignature of the log | the checkpoint with it | no smaller log, and no other, is cosigned later |
 //!
 //! One journal has them in the order in which they were written, so that a sync of the last is one of
 //! all. The rest is noted and waits for the next sync: manifest, freeze, receipt, certificate, trust and
@@ -63,6 +66,7 @@ mod records;
 mod recover;
 mod round;
 mod round_keys;
+mod witness;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -84,6 +88,7 @@ pub use round::{ContributionRecord, RoundJournal};
 pub(crate) use round_keys::DamagedKeys;
 pub use round_keys::{Published, RoundKeysJournal};
 use serde::{Deserialize, Serialize};
+pub use witness::{Fork, SignedHead};
 
 use self::records::{Record as Noted, Records};
 use crate::fingerprint::Fingerprint;

@@ -20,6 +20,7 @@
 //!   refrain    what keeps a contribution out of one round, and nothing else
 //!   seen       how rounds stood when the aggregator said so last
 //!   needs      what a site needs next, and asks for with a status
+//!   witness    the log continues all that was seen of it; cosigned, and compared with others
 //!   lately     what was done a moment ago and is not done again yet
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
@@ -92,6 +93,7 @@ mod telling;
 pub mod transport;
 mod turn;
 mod wait;
+mod witness;
 
 pub use contribute::{Clipping, Contributed, Joined, Prepared, Sealing};
 pub use done::{Abort, Done, RoundEnd};
@@ -102,8 +104,8 @@ pub use findings::Findings;
 pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
 pub use journal::{
-    ContributionRecord, Journal, JournalError, LedgerNote, Published, RestoreRecord, RoundJournal,
-    RoundKeysJournal, Unsettled,
+    ContributionRecord, Fork, Journal, JournalError, LedgerNote, Published, RestoreRecord,
+    RoundJournal, RoundKeysJournal, SignedHead, Unsettled,
 };
 pub use late::Late;
 pub use newcomer::Newcomer;
@@ -117,3 +119,4 @@ pub use site::{Membership, Site};
 pub use snapshot::Start;
 pub use turn::Turn;
 pub use wait::Awaited;
+pub use witness::Witnessed;

@@ -132,6 +132,7 @@ impl Site {
     /// Sends back what this site holds if the aggregator's database is behind; else fetches again what
     /// is damaged here. Each thing that a site does begins with it.
     pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
+        self.check_one_history()?;
         let (asked, now) = (self.clock.now(), self.clock.moment());
         if self.looked.within(AGAIN, now).is_some() && !self.transport.was_busy() {
             return self.mend_damaged().await;

@@ -393,6 +393,7 @@ const CLOCK: &str = "/problems/clock";
 pub(super) const PIECE: usize = 1 << 18;
 
 pub(super) const JSON: &str = "application/json";
+pub(super) const TEXT: &str = "text/plain";
 pub(super) const BYTES: &str = "application/octet-stream";
 
 /// Turns a refusal into an error that carries the problem's detail.

@@ -1,12 +1,12 @@
 //! Proofs about the study's log.
 
 use ringfence_crypto::api::{InclusionQuery, MAX_PROOFS};
-use ringfence_crypto::id::StudyId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::log::note::{MAX_NOTE, NoteError};
 use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash, SignedNote};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 
-use super::connection::{JSON, Transport};
+use super::connection::{JSON, TEXT, Transport};
 use super::error::TransportError;
 
 impl Transport {
@@ -15,8 +15,51 @@ impl Transport {
     /// # Errors
     /// [`TransportError`].
     pub async fn checkpoint(&self, study: StudyId) -> Result<SignedNote, TransportError> {
-        let path = format!("studies/{study}/log/checkpoint");
-        let bytes = self.fetch(&path, MAX_NOTE).await?;
+        self.note(&format!("studies/{study}/log/checkpoint")).await
+    }
+
+    /// Fetches the checkpoint of the log's first `size` leaves; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn checkpoint_at(
+        &self,
+        study: StudyId,
+        size: u64,
+    ) -> Result<SignedNote, TransportError> {
+        self.note(&format!("studies/{study}/log/checkpoint?size={size}")).await
+    }
+
+    /// Fetches the last checkpoint that a site has cosigned; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn cosignature(
+        &self,
+        study: StudyId,
+        site: &SiteId,
+    ) -> Result<SignedNote, TransportError> {
+        self.note(&format!("studies/{study}/log/cosignatures/{site}")).await
+    }
+
+    /// Sends a checkpoint that this site has cosigned.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_cosignature(
+        &self,
+        study: StudyId,
+        site: &SiteId,
+        note: &SignedNote,
+    ) -> Result<(), TransportError> {
+        let path = format!("studies/{study}/log/cosignatures/{site}");
+        let text = note.to_string();
+        let put = |url| self.client.put(url).header("content-type", TEXT).body(text.clone());
+        self.bytes(&path, MAX_MESSAGE, put).await.map(|_| ())
+    }
+
+    async fn note(&self, path: &str) -> Result<SignedNote, TransportError> {
+        let bytes = self.fetch(path, MAX_NOTE).await?;
         let text = String::from_utf8(bytes).map_err(|_| NoteError::Structure)?;
         Ok(text.parse()?)
     }
