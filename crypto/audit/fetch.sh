@@ -22,6 +22,8 @@ get() {
 }
 
 get --fail -o "$to/study.json" "$study"
+# First what the sites have cosigned: so the log is at least as long as all of them saw it.
+get --fail -o "$to/log/cosignatures.json" "$study/log/cosignatures"
 get --fail -o "$to/log/checkpoint" "$study/log/checkpoint"
 size=$(sed -n 2p "$to/log/checkpoint")
 

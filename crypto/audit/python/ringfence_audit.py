@@ -960,9 +960,10 @@ class Audit:
             need(data is not None, "There is no log/entries.txt.", "missing")
             lines = as_text(data).split("\n")
             need(lines.pop() == "", "log/entries.txt was cut off")
-            entries = [tuple(line.split(" ")) for line in lines]
+            stated = [tuple(line.split(" ")) for line in lines]
             need(all(len(entry) == 2 and entry[0] in IN_LOG and re.fullmatch("[0-9a-f]{64}", entry[1])
-                     for entry in entries), "log/entries.txt: a line that is no kind and digest")
+                     for entry in stated), "log/entries.txt: a line that is no kind and digest")
+            entries = stated
         except Fault as fault:
             lacks = fault.args[1] or "false", fault.args[0]
         files = {number: of for number, of in self.rounds.items() if of and of.checkpoint}

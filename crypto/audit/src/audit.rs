@@ -12,10 +12,11 @@ use crate::progress::{Progress, Step};
 use crate::report::{Line, Report, StudyReport, Subject, Verdict};
 use crate::rounds::Rounds;
 use crate::sums::check_sum;
+use crate::views::{Seen, Views};
 use crate::whole::WholeLog;
 
 /// What is checked, and how much of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Add up so many random parts of each sum instead of all, one at least.
     pub sample: Option<u32>,
@@ -23,6 +24,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Expect no bodies: sums are not added up again.
     pub without_bodies: bool,
+    /// Checkpoints of the log that others have seen, to be compared with it.
+    pub seen: Vec<Seen>,
 }
 
 /// Why there is nothing to hold anything against.
@@ -85,6 +88,10 @@ pub fn audit_with_progress(
         check_cohorts(&rounds),
     ];
     lines.extend(check_budget(&rounds.kept));
+    let mut views = Views::new(&verifier, &whole, &rounds);
+    lines.extend(views.witnesses(folder));
+    lines.extend(options.seen.iter().map(|seen| views.seen(seen)));
+    let forks = views.forks;
     if !options.without_bodies {
         for kept in &rounds.kept {
             let report = rounds.reports.iter_mut().find(|report| report.round == kept.round);
@@ -98,6 +105,7 @@ pub fn audit_with_progress(
         verdict: Verdict::Proven,
         study,
         checkpoint: whole.checkpoint,
+        forks,
         lines,
         rounds: rounds.reports,
     };

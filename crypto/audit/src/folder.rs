@@ -14,6 +14,9 @@ use crate::files::Files;
 /// Most bytes of the list of the log's entries: some three million.
 pub(crate) const MAX_ENTRIES: usize = 256 << 20;
 
+/// Most bytes of the cosigned checkpoints: of 10,000 sites some 6 MB.
+const MAX_COSIGNATURES: usize = 16 << 20;
+
 /// Most rounds that are looked at.
 pub(crate) const MAX_ROUNDS: u32 = 100_000;
 
@@ -59,6 +62,11 @@ impl Folder<'_> {
     /// The log's checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<Option<Vec<u8>>, FolderError> {
         self.read("log/checkpoint", MAX_NOTE)
+    }
+
+    /// The last checkpoint that each site has cosigned.
+    pub(crate) fn cosignatures(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        self.read("log/cosignatures.json", MAX_COSIGNATURES)
     }
 
     /// What stands in the log.

@@ -8,6 +8,8 @@ use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::statement::{PrivacyPolicy, Training, Weighting};
 use serde::{Serialize, Serializer};
 
+use crate::views::Fork;
+
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -32,6 +34,10 @@ pub enum Subject {
     Cohorts,
     /// The sum is that of the bodies.
     Sum,
+    /// Sites have cosigned this log.
+    Witnesses,
+    /// A checkpoint that somebody else has seen is of this log.
+    Seen,
     /// The stated privacy budget is at least what the rounds have spent.
     Spent,
 }
@@ -50,6 +56,8 @@ impl Subject {
             Self::OneOpening => "one-opening",
             Self::Cohorts => "cohorts",
             Self::Sum => "sum",
+            Self::Witnesses => "witnesses",
+            Self::Seen => "seen",
             Self::Spent => "spent",
         }
     }
@@ -181,6 +189,9 @@ pub struct Report {
     pub study: StudyReport,
     /// The log's state that all is held against, if it could be told.
     pub checkpoint: Option<Checkpoint>,
+    /// Both signed heads wherever the log was found to be forked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
     /// Checks of the study as a whole.
     pub lines: Vec<Line>,
     /// The rounds.

@@ -20,6 +20,10 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     answers(report).iter().try_for_each(|answer| write_answer(answer, out))?;
     writeln!(out, "\nThe checks")?;
     report.lines.iter().try_for_each(|line| write_line(line, out))?;
+    for fork in &report.forks {
+        writeln!(out, "\nthe head that {} has seen:\n{}", shown(&fork.seen_by), lines(&fork.seen))?;
+        writeln!(out, "the head of this export:\n{}", lines(&fork.here))?;
+    }
     for round in &report.rounds {
         writeln!(out)?;
         let state = round.summary.as_ref().map(|summary| summary.state.to_string());
@@ -73,6 +77,11 @@ pub(crate) fn conclusion(report: &Report) -> String {
         Verdict::Pending => "All is proven as far as the study has come.".to_owned(),
         Verdict::Proven => format!("All {all} checks are proven."),
     }
+}
+
+/// A stranger's lines, indented.
+fn lines(text: &str) -> String {
+    text.lines().map(|line| format!("    {}\n", shown(line))).collect()
 }
 
 /// A stranger's text without what would move a terminal's cursor.

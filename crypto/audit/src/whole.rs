@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use ringfence_crypto::evidence::Verifier;
-use ringfence_crypto::log::{Checkpoint, CheckpointText, LogEntry, SignedNote, StudyLog};
+use ringfence_crypto::log::{
+    Checkpoint, CheckpointText, InclusionProof, LogEntry, SignedNote, StudyLog,
+};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Epoch, RoundKeys};
 
@@ -15,6 +17,8 @@ use crate::rounds::Rounds;
 #[derive(Debug, Default)]
 pub(crate) struct WholeLog {
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// The note that says so.
+    note: String,
     log: StudyLog,
     entries: Vec<LogEntry>,
     /// Why it is not whole.
@@ -26,7 +30,9 @@ impl WholeLog {
     pub(crate) fn read(folder: Folder<'_>, verifier: &Verifier) -> Self {
         let mut whole = Self::default();
         match signed(folder, verifier) {
-            Ok(checkpoint) => whole.checkpoint = Some(checkpoint),
+            Ok((checkpoint, note)) => {
+                (whole.checkpoint, whole.note) = (Some(checkpoint), note.to_string());
+            }
             Err(lacks) => whole.lacks = Some(lacks),
         }
         match entries(folder) {
@@ -48,6 +54,45 @@ impl WholeLog {
             }
         }
         whole
+    }
+
+    /// Why it is not the whole log that the aggregator signed, if it is not.
+    pub(crate) fn why_not(&self) -> Option<&str> {
+        self.lacks.as_ref().map(|(_, words)| words.as_str())
+    }
+
+    /// Whether it is not the whole log that the aggregator signed.
+    pub(crate) fn lacks(&self) -> bool {
+        self.lacks.is_some()
+    }
+
+    /// The signed checkpoint.
+    pub(crate) fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// How many leaves it has.
+    pub(crate) fn size(&self) -> u64 {
+        self.log.size()
+    }
+
+    /// Its state when it had so many leaves; none where it has fewer.
+    pub(crate) fn at(&self, size: u64) -> Option<Checkpoint> {
+        self.log.checkpoint_at(size).ok()
+    }
+
+    /// Every leaf's place and entry.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (u64, LogEntry)> {
+        (0..).zip(self.entries.iter().copied())
+    }
+
+    /// Proves that this entry is at this leaf.
+    pub(crate) fn inclusion(&self, leaf: u64, entry: &LogEntry) -> Result<InclusionProof, String> {
+        let here = usize::try_from(leaf).ok().and_then(|at| self.entries.get(at));
+        match here == Some(entry) {
+            true => self.log.inclusion_at(leaf, self.log.size()).map_err(|error| error.to_string()),
+            false => Err(format!("at leaf {leaf} it has another statement than {entry}")),
+        }
     }
 
     /// Whether all files are of this history.
@@ -166,7 +211,10 @@ impl WholeLog {
     }
 }
 
-fn signed(folder: Folder<'_>, verifier: &Verifier) -> Result<Checkpoint, (Verdict, String)> {
+fn signed(
+    folder: Folder<'_>,
+    verifier: &Verifier,
+) -> Result<(Checkpoint, SignedNote), (Verdict, String)> {
     let read = folder.checkpoint().map_err(|error| (Verdict::False, error.to_string()))?;
     let bytes = read.ok_or_else(|| (Verdict::Missing, "There is no log/checkpoint.".to_owned()))?;
     let fault = |error: String| (Verdict::False, format!("The log's checkpoint: {error}"));
@@ -175,7 +223,8 @@ fn signed(folder: Folder<'_>, verifier: &Verifier) -> Result<Checkpoint, (Verdic
         .parse()
         .map_err(|error: ringfence_crypto::log::note::NoteError| fault(error.to_string()))?;
     let text = CheckpointText::verified(&note, verifier.log_key());
-    Ok(text.map_err(|error| fault(error.to_string()))?.checkpoint())
+    let checkpoint = text.map_err(|error| fault(error.to_string()))?.checkpoint();
+    Ok((checkpoint, note))
 }
 
 fn entries(folder: Folder<'_>) -> Result<Vec<LogEntry>, (Verdict, String)> {

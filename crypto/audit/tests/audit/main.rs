@@ -18,4 +18,5 @@ mod printed;
 mod studies;
 mod tampered;
 mod tampering;
+mod views;
 mod words;

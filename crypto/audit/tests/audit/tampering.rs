@@ -264,13 +264,18 @@ fn file_cut(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
 
 /// A file that is needed is not there.
 fn file_removed(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
-    let path = any_file(folder, rng);
-    let of_round = || read_json(&folder.join(format!("rounds/{}.proof.json", round_of(&path))));
-    let is_body = path.parent().unwrap().extension().is_some_and(|ending| ending == "bodies");
-    // Who has the bodies needs no sum; a body outside the set is in no sum.
-    if name(&path).ends_with(".sum") || (is_body && !included(&of_round()).contains(&name(&path))) {
-        return None;
-    }
+    let of_round = |path: &Path| folder.join(format!("rounds/{}.proof.json", round_of(path)));
+    let is_body = |path: &Path| path.parent().unwrap().extension() == Some("bodies".as_ref());
+    let path = loop {
+        let path = any_file(folder, rng);
+        // Who has the bodies needs no sum; a body outside the set is in no sum.
+        let is_sum = name(&path).ends_with(".sum");
+        let is_needed =
+            || !is_body(&path) || included(&read_json(&of_round(&path))).contains(&name(&path));
+        if !is_sum && is_needed() {
+            break path;
+        }
+    };
     fs::remove_file(&path).unwrap();
     match name(&path).ends_with(".proof.json") {
         true => Tampering::of_study(format!("{} removed", name(&path)), &["rounds", "whole-log"]),
