@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::extract::beside_the_key;
 use crate::tls::Files;
 use crate::traces::Collector;
 
@@ -169,12 +170,7 @@ impl Config {
 
     /// Where the marks lie.
     pub(crate) fn marks(&self) -> PathBuf {
-        let beside_the_key = || {
-            let mut path = self.key.clone().into_os_string();
-            path.push(".marks");
-            path.into()
-        };
-        self.marks.clone().unwrap_or_else(beside_the_key)
+        self.marks.clone().unwrap_or_else(|| beside_the_key(&self.key))
     }
 
     /// How long bodies are kept after their round is over.

@@ -13,6 +13,7 @@
 //! | `tls` | certificate and key, read again when they change |
 //! | `auth`, `identity` | tokens and their roles; the key that signs receipts and closings |
 //! | `config`, `config_file` | what the operator says, and the file that says it |
+//! | `extract` | everything that root can take from here, for an auditor |
 //! | `metrics`, `traces` | what Prometheus reads, and what a collector is told |
 //!
 //! Order of every change: the round machine decides, the store has it, memory follows, and then the
@@ -30,6 +31,7 @@ mod auth;
 mod config;
 mod config_file;
 mod core;
+mod extract;
 mod http;
 mod identity;
 mod metrics;
@@ -41,6 +43,7 @@ pub use crate::auth::{TokensError, new_token};
 pub use crate::config::{Config, LogFormat};
 pub use crate::config_file::{ConfigFileError, named, with_file};
 pub use crate::core::studies::LoadError;
+pub use crate::extract::{ExtractError, ExtractOptions, extract};
 pub use crate::http::openapi::text as openapi;
 pub use crate::http::server::{Server, StartError};
 pub use crate::http::service::Service;

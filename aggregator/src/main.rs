@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ringfence_aggregator::{
-    Backup, Config, Identity, LogFormat, Server, back_up, named, new_token, openapi, with_file,
+    Backup, Config, ExtractOptions, Identity, LogFormat, Server, back_up, extract, named,
+    new_token, openapi, with_file,
 };
 use ringfence_clock::Clock;
 use ringfence_crypto::id::StudyId;
@@ -71,6 +72,9 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// Take everything that root can take from here into a folder, also while it serves, for
+    /// `ringfence-audit --operator`: what of it says anything about an update?
+    Extract(Box<ExtractOptions>),
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
     Serve(Box<Config>),
 }
@@ -152,6 +156,17 @@ fn run(command: Command) -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let Backup { files, new } = runtime.block_on(back_up(&data, &to))?;
             println!("the database and {files} files, {new} of them new, are in {}", to.display());
+        }
+        Command::Extract(options) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let list = runtime.block_on(extract(&options))?;
+            println!("everything is in {}", options.out.display());
+            if let Some(memory) = list.memory {
+                println!(
+                    "{} bytes of the memory of process {} are with it, and this server's key in them: keep the folder as you keep the key, and remove it when it was looked at",
+                    memory.bytes, memory.process
+                );
+            }
         }
         Command::Serve(config) => {
             log(config.log_format);

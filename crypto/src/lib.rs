@@ -9,7 +9,8 @@
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
 //! machine), [`evidence`] (a round's statements in one file, checked offline), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
 //! (a part of a body, checked alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose
-//! shares are sound), [`cohorts`] (what the sums of several rounds could tell of few sites).
+//! shares are sound), [`cohorts`] (what the sums of several rounds could tell of few sites), [`held`]
+//! (all that an aggregator holds, and what of it speaks of an update).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -19,6 +20,7 @@ pub mod dealing;
 pub mod digest;
 pub mod evidence;
 pub mod hash_ranges;
+pub mod held;
 mod hexadecimal;
 pub mod id;
 pub mod layout;

@@ -7,6 +7,7 @@ mod files;
 mod round_files;
 mod small;
 mod sqlite;
+pub(crate) mod tables;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

@@ -368,9 +368,9 @@ async fn an_aborted_round_and_a_disputed_one_say_so() {
     assert!(round.contains("the sum did not decode at block 0, coefficient 4095"), "{round}");
 
     let roster = named(&aggregator, "to be aborted");
-    let play = Play::start(aggregator.client(), roster, 2).await;
+    let play = Play::start(aggregator.client(), roster, 10).await;
     play.contribute(&play.ids()[0]).await;
-    play.reach(RoundState::Reviewing).await;
+    play.reach_within(RoundState::Reviewing, std::time::Duration::from_secs(60)).await;
     for holder in play.ids() {
         play.put_review(holder, &[]).await.ok();
     }

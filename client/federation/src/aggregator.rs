@@ -18,6 +18,15 @@ const BINARY: &str = "ringfence-aggregator";
 /// How long the aggregator may take until it listens.
 const START: Duration = Duration::from_secs(30);
 
+/// How it is served, beside the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// Further arguments of `serve`.
+    pub arguments: Vec<String>,
+    /// What it logs, as RUST_LOG says it; as this program's environment says unless given.
+    pub log: Option<String>,
+}
+
 /// A running aggregator; killed when dropped.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -26,6 +35,7 @@ pub struct Aggregator {
     running: Running,
     public_key: PublicKey,
     token: String,
+    serving: Serving,
     clock: Clock,
 }
 
@@ -61,6 +71,14 @@ impl Aggregator {
     /// # Errors
     /// When there is no such binary, or it does not come to listen; its log then says why.
     pub async fn start(folder: &Path, clock: Clock) -> anyhow::Result<Self> {
+        Self::start_with(folder, clock, Serving::default()).await
+    }
+
+    /// The same, with settings of its own.
+    ///
+    /// # Errors
+    /// As for [`Aggregator::start`].
+    pub async fn start_with(folder: &Path, clock: Clock, serving: Serving) -> anyhow::Result<Self> {
         let binary = binary()?;
         ringfence_durable::create_folder(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -75,8 +93,9 @@ impl Aggregator {
         let token_file = folder.join("admin.token");
         ringfence_durable::write(&token_file, token.as_bytes(), Readers::Owner)
             .with_context(|| format!("cannot write {}", token_file.display()))?;
-        let running = serve(&binary, folder, "127.0.0.1:0", &clock).await?;
-        Ok(Self { binary, folder: folder.to_owned(), running, public_key, token, clock })
+        let running = serve(&binary, folder, ("127.0.0.1:0", &serving), &clock).await?;
+        let folder = folder.to_owned();
+        Ok(Self { binary, folder, running, public_key, token, serving, clock })
     }
 
     /// Kills it without warning and starts it again at the same address, on the same data.
@@ -101,8 +120,8 @@ impl Aggregator {
     /// # Errors
     /// When it does not come to listen again.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        let Self { binary, folder, clock, .. } = &*self;
-        self.running = serve(binary, folder, &self.running.address, clock).await?;
+        let Self { binary, folder, running, serving, clock, .. } = &*self;
+        self.running = serve(binary, folder, (&running.address, serving), clock).await?;
         Ok(())
     }
 
@@ -142,6 +161,16 @@ impl Aggregator {
         &self.token
     }
 
+    /// Its program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The folder with its key, its token, its log and its data.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.running.pid
@@ -151,13 +180,15 @@ impl Aggregator {
 async fn serve(
     binary: &Path,
     folder: &Path,
-    listen: &str,
+    (listen, serving): (&str, &Serving),
     clock: &Clock,
 ) -> anyhow::Result<Running> {
     let log = folder.join("aggregator.log");
     let log_file = std::fs::File::options().create(true).append(true).open(&log);
     let log_file = log_file.with_context(|| format!("cannot write {}", log.display()))?;
-    let mut child = Command::new(binary)
+    let mut command = Command::new(binary);
+    command.envs(serving.log.iter().map(|log| ("RUST_LOG", log)));
+    let mut child = command
         .args(["serve", "--listen", listen, "--data"])
         .arg(folder.join("data"))
         .arg("--key")
@@ -166,6 +197,7 @@ async fn serve(
         .arg(folder.join("admin.token"))
         // However this program ends: the pipe is closed then.
         .arg("--until-stdin-closes")
+        .args(&serving.arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log_file)

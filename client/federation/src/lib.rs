@@ -26,7 +26,7 @@ mod playable;
 mod report;
 mod round;
 
-pub use aggregator::{Aggregator, Flipped};
+pub use aggregator::{Aggregator, Flipped, Serving};
 pub use fault::{Fate, Fault, FaultError, Faults};
 pub use federation::{Federation, FederationOptions, FederationSetup, site_id};
 pub use playable::FaultsError;

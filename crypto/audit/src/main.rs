@@ -3,14 +3,20 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ringfence_audit::{Disk, Options, Report, Step, audit_with_progress, dpia, page, pdf, text};
+use ringfence_audit::operator::{OperatorReport, operator, operator_text, read_update};
+use ringfence_audit::{
+    Disk, Options, Report, Seen, Step, audit_with_progress, dpia, page, pdf, text, write_proofs,
+};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::log::note::MAX_NOTE;
 use ringfence_exit::{end_on_lost_output, failure};
+use serde::Serialize;
 
 /// What it ends with where there is nothing to audit: as where its arguments are wrong.
 const UNREADABLE: u8 = 2;
@@ -36,6 +42,17 @@ struct Arguments {
     /// Expect no bodies: the sums are not added up again
     #[arg(long, conflicts_with = "sample")]
     without_bodies: bool,
+    /// A checkpoint that somebody else has of this log, a site's file `checkpoint` or another export's
+    /// log/checkpoint: one that is not of this log shows that the aggregator keeps two. Repeatable
+    #[arg(long, value_name = "FILE")]
+    seen: Vec<PathBuf>,
+    /// Write a proof of each statement into this folder, too, which others can check alone (C2SP
+    /// tlog-proof)
+    #[arg(long, value_name = "DIR")]
+    proofs: Option<PathBuf>,
+    /// With --proofs: of the statements of this round only
+    #[arg(long, value_name = "ROUND", requires = "proofs")]
+    round: Option<RoundNumber>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -49,12 +66,40 @@ struct Arguments {
     /// filled in, too
     #[arg(long, value_name = "FILE")]
     dpia: Option<PathBuf>,
+    /// Look at what root on the server can extract instead: DIR is what `ringfence-aggregator extract`
+    /// has filled (docs/no_plaintext.md). Lists all of it, tests whether stored bodies are noise; ends
+    /// with 1 where something of an update is to be read, 3 where something is not known
+    #[arg(long, conflicts_with_all = ["sample", "without_bodies", "seen", "proofs", "html", "pdf", "dpia"])]
+    operator: bool,
+    /// Look for this update in all of it, and for the sums of those given; once for each
+    #[arg(long, value_name = "UPDATE.safetensors", requires = "operator")]
+    canary: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
     end_on_lost_output("ringfence-audit");
-    let Arguments { folder, sample, without_bodies, json, html, pdf, dpia } = Arguments::parse();
-    let options = Options { sample, without_bodies, seed: None };
+    let Arguments {
+        folder,
+        sample,
+        without_bodies,
+        seen,
+        proofs,
+        round,
+        json,
+        html,
+        pdf,
+        dpia,
+        operator,
+        canary,
+    } = Arguments::parse();
+    if operator {
+        return look(&folder, &canary, json);
+    }
+    let seen = match seen.iter().map(|path| read_seen(path)).collect() {
+        Ok(seen) => seen,
+        Err(error) => return fail(&error),
+    };
+    let options = Options { sample, without_bodies, seed: None, seen };
     let said = Cell::new(Instant::now());
     let progress = |step: Step| {
         if said.get().elapsed() >= PATIENCE {
@@ -70,15 +115,47 @@ fn main() -> ExitCode {
         eprintln!("ringfence-audit: {words}");
         return ExitCode::from(UNREADABLE);
     }
+    if let Some(out) = proofs {
+        match write_proofs(&Disk::at(&folder), round, &out) {
+            Ok(count) => eprintln!("ringfence-audit: {count} proofs are in {}", out.display()),
+            Err(error) => return fail(&error),
+        }
+    }
     let out = match json {
-        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
+        true => as_json(&report),
         false => Ok(text(&report)),
     };
-    let written = out.map_err(std::io::Error::from);
-    if let Err(error) = written.and_then(|out| std::io::stdout().write_all(out.as_bytes())) {
-        return fail(&error);
+    end(out, report.exit_code())
+}
+
+/// What root on the server can extract.
+fn look(folder: &Path, canaries: &[PathBuf], json: bool) -> ExitCode {
+    let canaries: Result<Vec<_>, _> = canaries.iter().map(|path| read_update(path)).collect();
+    let canaries = match canaries {
+        Ok(canaries) => canaries,
+        Err(error) => return fail(&error),
+    };
+    let report: OperatorReport = match operator(folder, &canaries) {
+        Ok(report) => report,
+        Err(error) => return fail(&error),
+    };
+    let out = match json {
+        true => as_json(&report),
+        false => Ok(operator_text(&report)),
+    };
+    end(out, report.exit_code())
+}
+
+fn as_json(report: &impl Serialize) -> std::io::Result<String> {
+    Ok(serde_json::to_string_pretty(report)? + "\n")
+}
+
+/// Writes the report and ends.
+fn end(out: std::io::Result<String>, code: u8) -> ExitCode {
+    match out.and_then(|out| std::io::stdout().write_all(out.as_bytes())) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => fail(&error),
     }
-    ExitCode::from(report.exit_code())
 }
 
 /// The forms of the report that go into files.
@@ -97,6 +174,18 @@ fn write_files(report: &Report, files: [Option<PathBuf>; 3]) -> Result<(), Strin
         write(&path, dpia(report).as_bytes())?;
     }
     Ok(())
+}
+
+/// A checkpoint that somebody else has.
+fn read_seen(path: &Path) -> std::io::Result<Seen> {
+    let from = path.display().to_string();
+    let failed = |error: std::io::Error| {
+        std::io::Error::new(error.kind(), format!("cannot read {from}: {error}"))
+    };
+    let mut note = String::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(MAX_NOTE as u64 + 1).read_to_string(&mut note).map_err(failed)?;
+    Ok(Seen { from, note })
 }
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {

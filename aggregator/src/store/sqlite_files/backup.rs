@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 /// The database's name in a data folder.
-pub(super) const DATABASE: &str = "statements.sqlite";
+pub(crate) const DATABASE: &str = "statements.sqlite";
 
 /// The folder of files in it.
 const STUDIES: &str = "studies";

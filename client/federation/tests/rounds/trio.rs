@@ -10,7 +10,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{HeaderId, ModelId, RoundNumber, StudyId};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{PrivacyPolicy, SignedStudy, Training, Weighting};
-use ringfence_federation::Aggregator;
+use ringfence_federation::{Aggregator, Serving};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_site::transport::Transport;
@@ -39,9 +39,18 @@ impl Trio {
 
     /// Of up to 26 sites: a, b, c and so on.
     pub(crate) async fn start_of(sites: u8, alter: impl FnOnce(&mut StudyDraft)) -> Self {
+        Self::start_serving(Serving::default(), sites, alter).await
+    }
+
+    /// With an aggregator that is served in another way than the usual one.
+    pub(crate) async fn start_serving(
+        serving: Serving,
+        sites: u8,
+        alter: impl FnOnce(&mut StudyDraft),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("aggregator");
-        let aggregator = Aggregator::start(&data, Clock::system()).await.unwrap();
+        let aggregator = Aggregator::start_with(&data, Clock::system(), serving).await.unwrap();
         let mut rng = ringfence_keys::system_rng().unwrap();
         let names = (b'a'..).take(sites.into()).map(|letter| char::from(letter).to_string());
         let identities: Vec<Identity> = names

@@ -43,6 +43,19 @@ async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
 }
 
 #[tokio::test]
+async fn every_table_is_in_the_list_of_what_is_held() {
+    let Some(url) = new_database() else { return };
+    open(&url).await;
+    let names = psql(&url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
+    assert!(names.lines().count() > 12, "{names}");
+    for name in names.lines() {
+        let is_table = ringfence_crypto::held::of(name)
+            .is_some_and(|held| held.place == ringfence_crypto::held::Place::Table);
+        assert!(is_table, "say in crypto/src/held.rs what {name} holds, and what of an update");
+    }
+}
+
+#[tokio::test]
 async fn what_the_database_refuses_is_told_apart() {
     let Some(url) = new_database() else { return };
     let store = open(&url).await;
