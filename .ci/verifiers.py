@@ -77,6 +77,8 @@ def by_python(folder):
         lines = other.Audit(str(folder), True).lines
     except other.Fault:
         return 2, collections.Counter()
+    except Exception as error:  # a fault of the program's own, to be told with its export
+        return repr(error), collections.Counter()
     found = collections.Counter((line["round"], line["check"], line["verdict"]) for line in lines)
     verdicts = {verdict for _, _, verdict in found}
     return 1 if "false" in verdicts else 3 if "missing" in verdicts else 0, found

@@ -4,7 +4,7 @@
 //! here opens. So a round of 1,000 sites takes no longer than its signatures.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::{CryptoRng, Rng};
 use ringfence_crypto::Digest;
@@ -34,6 +34,8 @@ pub struct Record {
     pub parties: Arc<Parties>,
     /// The same under the roster that the study began with: it names the log.
     pub first: Arc<Parties>,
+    /// The study file: signing it takes as long as all else, with 10,000 sites.
+    file: OnceLock<SignedStudy>,
     /// The changes of the roster so far.
     pub epochs: Vec<SignedEpoch>,
     /// The study's log.
@@ -67,6 +69,7 @@ impl Record {
     pub fn of(parties: Arc<Parties>) -> Self {
         Self {
             first: Arc::clone(&parties),
+            file: OnceLock::new(),
             parties,
             epochs: Vec::new(),
             log: StudyLog::default(),
@@ -78,7 +81,7 @@ impl Record {
 
     /// The study file, signed by its whole roster.
     pub fn study_file(&self) -> SignedStudy {
-        self.first.signed_study()
+        self.file.get_or_init(|| self.first.signed_study()).clone()
     }
 
     fn lineage(&self) -> Lineage {

@@ -441,7 +441,8 @@ fn where_sets_are_held_apart_groups_come_and_go_whole() {
     study.privacy = PrivacyPolicy::SetsApart;
     parties.lineage = Lineage::of(Arc::new(study));
     let newcomer = |k: u64| Change::Enrol { entry: identity(&format!("new-{k}"), 80 + k).public() };
-    let revoke = |sites: &[usize]| sites.iter().map(|site| Change::Revoke { site: id(*site) });
+    let revoke =
+        |sites: &'static [usize]| sites.iter().map(|site| Change::Revoke { site: id(*site) });
     let tried = |changes: Vec<Change>| change(&parties.lineage, changes, &[], LAST, &mut rng(5));
     let rotate =
         Change::Rotate { entry: RosterEntry { id: id(5), ..identity("other", 90).public() } };
