@@ -96,9 +96,9 @@ fn write(report: &OperatorReport, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "{head}:")?;
         for Item { held, count, bytes } in items {
-            let Held { kind, what, of_updates, says, .. } = held;
+            let Held { kind, what, says, .. } = held;
             writeln!(out, "  {kind:<22} {count:>7} of {bytes:>11} bytes  {what}.")?;
-            writeln!(out, "  {:<22} of updates: {}. {says}.", "", of_updates.name())?;
+            writeln!(out, "  {:<22} Of an update it says: {says}.", "")?;
         }
         writeln!(out)?;
     }
@@ -179,8 +179,10 @@ fn conclusion(report: &OperatorReport) -> String {
         return "Stored bodies are not what a mask makes of an update: see below.".to_owned();
     }
     if !report.unknown.is_empty() {
-        let unknown = report.unknown.len();
-        return format!("{unknown} things are held that this program does not know: see below.");
+        return match report.unknown.len() {
+            1 => "One thing is held that this program does not know: see below.".to_owned(),
+            more => format!("{more} things are held that this program does not know: see below."),
+        };
     }
     let searched = match &report.search {
         Some(_) => "none of the updates that were looked for is there in the clear",

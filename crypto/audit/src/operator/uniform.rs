@@ -135,7 +135,7 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let modulus = word_modulus(wire_bits);
         (0..words)
-            .map(|_| (u128::from(rng.next_u64()) * u128::from(modulus) >> 64) as u64)
+            .map(|_| ((u128::from(rng.next_u64()) * u128::from(modulus)) >> 64) as u64)
             .collect()
     }
 

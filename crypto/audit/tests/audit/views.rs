@@ -118,7 +118,7 @@ fn a_fork_is_named_and_both_heads_are_kept() {
     // Compared by hand, and as what the aggregator let slip through.
     let by_hand = found(folder, &[&here, &there]);
     assert_eq!(by_hand.exit_code(), 1);
-    put(folder, &[there.clone()]);
+    put(folder, std::slice::from_ref(&there));
     let by_itself = found(folder, &[]);
     assert_eq!(verdict(&by_itself, None, Subject::Witnesses), Verdict::False);
     for (report, seen_by) in [(&by_hand, "site-1"), (&by_itself, "site-4")] {
