@@ -1,8 +1,8 @@
 //! `ringfence-audit` for a page: the same library, compiled to WebAssembly for `make.py`, which puts it
 //! into one file of HTML.
 //!
-//! The page's worker gives the files of the folder that the officer has chosen ([`host`]), piece by
-//! piece as they are asked for, and calls [`audit`]. No bindings are generated: a handful of functions
+//! The page's worker gives the files of the folder that the officer has chosen (`host`), piece by
+//! piece as they are asked for, and calls `audit`. No bindings are generated: a handful of functions
 //! of plain numbers need none, and so nothing is built but what is in this repository's lock file.
 #![cfg(target_arch = "wasm32")]
 
