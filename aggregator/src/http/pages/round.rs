@@ -160,7 +160,7 @@ fn statements(view: &RoundView) -> Markup {
         html! {
             p { "Who has signed what, beside headers and receipts. Each of them whole, with its proof, is in \
              the round's file for " code { "ringfence-audit" } ", which a program fetches with the token: "
-            code { "GET /v2/studies/" (id) "/rounds/" (view.status.round) "/proof" } "." }
+            code { "GET /v2/studies/" (id) "/rounds/" (view.status.round) "/proof" } }
             (table("Statements of the round", &["Kind", "Signed by", "Digest", "Leaf"], rows))
             @if view.said.len() > SHOWN { p.quiet { "Of each kind the first " (SHOWN) "." } }
         },
