@@ -860,15 +860,15 @@ class RoundFile:
              "the closing stands in its own log, or names what is not in it")
 
     def check_round_keys(self):
-        manifest, keys = self.manifest, keys_of(self.study)
+        manifest, number, keys = self.manifest, self.manifest["round"], keys_of(self.study)
         said = [keys["statement"] for keys in self.proof["round_keys"]]
-        named = [(holder, of) for holder, of in zip(ring(self.study, self.number), manifest["holder_keys"]) if of]
+        named = [(holder, of) for holder, of in zip(ring(self.study, number), manifest["holder_keys"]) if of]
         need([digest("round-keys", of["statement"]) for of in said] == [of for of in manifest["holder_keys"] if of],
              "the round keys are not those that the manifest names")
         for (holder, _), of in zip(named, said):
             first, count = of["statement"]["first_round"], len(of["statement"]["keys"])
             need(of["statement"]["site"] == holder and of["statement"]["study"] == manifest["study"]
-                 and 1 <= count <= 64 and first + count < 1 << 32 and first <= self.number < first + count,
+                 and 1 <= count <= 64 and first + count < 1 << 32 and first <= number < first + count,
                  f"the round keys of {holder} are another's, or not for this round")
             check_signature("round-keys", of, keys[holder])
 
