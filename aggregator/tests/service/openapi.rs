@@ -62,7 +62,7 @@ pub(crate) fn check(exchange: &Exchange<'_>) {
 
 fn matches(template: &str, path: &str) -> bool {
     // The rest of the path, whatever is in it.
-    if let Some((before, _)) = template.split_once("/{*") {
+    if let Some((before, _)) = template.split_once("/{tile}") {
         let count = before.split('/').count();
         let parts: Vec<&str> = path.split('/').collect();
         return parts.len() > count && matches(before, &parts[..count].join("/"));

@@ -127,12 +127,13 @@ pub(crate) fn is_page(route: &str) -> bool {
     PAGES.iter().any(|(_, path, _)| *path == route)
 }
 
-/// Every row of the table but for pages: method, whole path, who may.
+/// Every row of the table but for pages: method, whole path as OpenAPI writes it (which has no word for
+/// a name of several segments, `{*name}`), who may.
 pub(crate) fn rows() -> impl Iterator<Item = (&'static str, String, Access)> {
     let of_study =
         OF_STUDY.iter().map(|(method, path, who)| (*method, format!("{STUDY}{path}"), *who));
     let others = OTHERS.iter().map(|(method, path, who)| (*method, (*path).to_owned(), *who));
-    others.chain(of_study)
+    others.chain(of_study).map(|(method, path, who)| (method, path.replace("{*", "{"), who))
 }
 
 /// A request's method and route as the table has them, for whoever counts them: `other` for what is not

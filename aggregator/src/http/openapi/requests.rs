@@ -89,7 +89,7 @@ fn in_path(name: &str) -> Value {
         }
         "site" => ("SiteId", "The site"),
         "number" => ("", "The number of an epoch, from 1"),
-        "*tile" => ("Tile", "Which tile, as L/N or entries/N: 0/x001/x234/067, or 1/000.p/8"),
+        "tile" => ("Tile", "Which tile, as L/N or entries/N: 0/x001/x234/067, or 1/000.p/8"),
         _ => ("", "Which dispute or verdict: 1 to c; 0 is the verdict on check words"),
     };
     let schema = match schema {

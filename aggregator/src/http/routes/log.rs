@@ -58,7 +58,7 @@ fn text(text: String) -> Response {
 /// them. The slashes of the path are sent as they are. A tile never changes.
 #[utoipa::path(
     get,
-    path = "/v2/studies/{study}/log/tile/{*tile}",
+    path = "/v2/studies/{study}/log/tile/{tile}",
     operation_id = "get_tile",
     responses((status = 200, description = "The tile", body = Bytes, content_type = "application/octet-stream"))
 )]
@@ -79,7 +79,7 @@ pub(crate) async fn tile(
     put,
     path = "/v2/studies/{study}/log/cosignatures/{site}",
     operation_id = "put_cosignature",
-    request_body(content = String, content_type = "text/plain"),
+    request_body(content = Bytes, content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "It is kept", body = Nothing),
         (status = 200, description = "The same as before, which was known", body = Nothing)
