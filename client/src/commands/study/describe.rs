@@ -252,8 +252,9 @@ fn promised(study: &Study) -> String {
     match Promise::of(study) {
         Some(promise) => promise.lines(INDENT),
         None if study.privacy == PrivacyPolicy::None => format!(
-            "privacy     none beyond encryption: {exact}; where sites miss rounds, sums of several\n\
-             {INDENT}rounds may tell of single ones (`ringfence study cost`, docs/cohorts.md)\n"
+            "privacy     none beyond encryption: {exact};\n\
+             {INDENT}where sites miss rounds, sums of several rounds may tell of single ones\n\
+             {INDENT}(`ringfence study cost`, docs/cohorts.md)\n"
         ),
         None => format!("{}{INDENT}{exact}\n", groups(study)),
     }
