@@ -55,6 +55,17 @@ impl Forking {
         self.trio.aggregator.restart().await.unwrap();
     }
 
+    /// One history that site a has cosigned, whose checkpoint is given; and another one since, as long.
+    async fn two_stories() -> (Self, String) {
+        let mut forking = Self::start().await;
+        forking.trio.site(1).publish_round_keys().await.unwrap();
+        forking.trio.site(0).witness().await.unwrap();
+        let theirs = fs::read_to_string(forking.file(0, "checkpoint")).unwrap();
+        forking.tells_another_story().await;
+        forking.trio.site(2).publish_round_keys().await.unwrap();
+        (forking, theirs)
+    }
+
     fn file(&self, k: usize, name: &str) -> PathBuf {
         let study = self.trio.study_id().to_string();
         self.trio.folder.path().join(format!("state-{k}/studies")).join(study).join(name)
@@ -131,12 +142,7 @@ async fn a_log_that_does_not_continue_what_a_site_has_seen_stops_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sites_that_are_shown_two_histories_find_it_when_they_compare() {
-    let mut forking = Forking::start().await;
-    forking.trio.site(1).publish_round_keys().await.unwrap();
-    forking.trio.site(0).witness().await.unwrap();
-    let theirs = fs::read_to_string(forking.file(0, "checkpoint")).unwrap();
-    forking.tells_another_story().await;
-    forking.trio.site(2).publish_round_keys().await.unwrap();
+    let (forking, theirs) = Forking::two_stories().await;
     // Alone neither sees it.
     let site = forking.trio.site(1);
     site.witness().await.unwrap();
@@ -198,12 +204,7 @@ fn site_behind(trio: &Trio, k: usize, cosignatures: (u16, String)) -> Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_sites_checkpoint_that_the_aggregator_lets_slip_is_compared() {
-    let mut forking = Forking::start().await;
-    forking.trio.site(1).publish_round_keys().await.unwrap();
-    forking.trio.site(0).witness().await.unwrap();
-    let theirs = fs::read_to_string(forking.file(0, "checkpoint")).unwrap();
-    forking.tells_another_story().await;
-    forking.trio.site(2).publish_round_keys().await.unwrap();
+    let (forking, theirs) = Forking::two_stories().await;
     // In the name of another, or of nobody, it counts for nothing: anybody could have made it up.
     let (lines, last) = theirs.trim_end().rsplit_once('\n').unwrap();
     let nobody = last.replacen("/a ", "/b ", 1);

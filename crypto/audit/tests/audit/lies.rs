@@ -29,14 +29,14 @@ fn reviewed(rng: &mut ChaCha20Rng) -> Record {
     record
 }
 
-fn finish(record: &mut Record, model: &[u8]) {
+pub(crate) fn finish(record: &mut Record, model: &[u8]) {
     record.endorse(&ALL);
     record.open(&ALL, Opened::Sum);
     record.acknowledge(&ALL, Some(model));
 }
 
 /// The closing as the machine would have it, altered.
-fn closed_with(record: &mut Record, alter: impl FnOnce(&mut Closing)) {
+pub(crate) fn closed_with(record: &mut Record, alter: impl FnOnce(&mut Closing)) {
     record.close();
     let Some(Event::Closed(closing)) = record.rounds[0].events.pop() else { panic!() };
     let mut closing = closing.statement;

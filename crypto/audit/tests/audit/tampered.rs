@@ -8,11 +8,12 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::sign;
-use ringfence_crypto::statement::{Closing, Subject as Opened};
+use ringfence_crypto::statement::Closing;
 use ringfence_testkit::{Record, rng};
 
 use crate::export::export;
 use crate::honest::{report, verdict};
+use crate::lies::{closed_with, finish};
 use crate::studies::{ALL, eventful, random, record};
 use crate::tampering::{COUNT, Tampering, tampered};
 
@@ -58,12 +59,6 @@ fn reviewed(record: &mut Record, seed: u64) {
     record.review(&ALL, &[]);
 }
 
-fn finish(record: &mut Record, model: &[u8]) {
-    record.endorse(&ALL);
-    record.open(&ALL, Opened::Sum);
-    record.acknowledge(&ALL, Some(model));
-}
-
 fn false_by(report: &Report, check: Subject) {
     let named = report.faults().any(|(_, line)| line.check == check);
     assert!(named && report.exit_code() == 1, "{check:?}: {}", text(report));
@@ -72,20 +67,6 @@ fn false_by(report: &Report, check: Subject) {
 /// The aggregator's own lies: it signs them, and they stand in its log.
 mod by_the_aggregator {
     use super::*;
-
-    /// The closing as the machine would have it, altered.
-    fn closed_with(record: &mut Record, alter: impl FnOnce(&mut Closing)) {
-        record.close();
-        let Some(Event::Closed(closing)) = record.rounds[0].events.pop() else { panic!() };
-        let mut closing = closing.statement;
-        alter(&mut closing);
-        // The log is made anew without the honest one.
-        let mut entries = std::mem::take(&mut record.entries);
-        entries.pop();
-        record.log = entries.iter().copied().collect();
-        record.entries = entries;
-        record.put(Event::Closed(sign(closing, &record.parties.aggregator)));
-    }
 
     #[test]
     fn a_false_sum() {
