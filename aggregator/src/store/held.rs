@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use ringfence_crypto::held::Place;
+
 use crate::store::terms::StoreError;
 
 /// Files of a study that are counted at most: what is beyond is said to be there, and not counted.
@@ -13,15 +15,6 @@ pub(crate) const MOST_FILES: u64 = 200_000;
 
 /// Folders below a study's own: round, kind, and parts of a body under its site.
 const DEPTH: usize = 5;
-
-/// Where something is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// A row of a table.
-    Database,
-    /// A file, or an object in a bucket.
-    Files,
-}
 
 /// All that is stored of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +160,7 @@ fn question(dialect: Dialect, table: String, columns: &[(String, String)]) -> (S
 /// What the answer to a question says of a table.
 pub(crate) fn of_rows(table: &str, rows: Vec<(String, i64, i64)>) -> impl Iterator<Item = Held> {
     rows.into_iter().filter(|(_, count, _)| *count > 0).map(move |(kind, count, bytes)| Held {
-        place: Place::Database,
+        place: Place::Table,
         kind: if kind.is_empty() { table.to_owned() } else { format!("{table}: {kind}") },
         count: count.cast_unsigned(),
         bytes: bytes.cast_unsigned(),

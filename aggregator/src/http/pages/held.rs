@@ -2,12 +2,11 @@
 //! bytes of a stored body as they are.
 
 use maud::{Markup, html};
+use ringfence_crypto::held::{self, Place};
 
 use super::shell::{bytes, card, facts, grouped, table, time};
 use super::uniform::{Uniformity, histogram};
-use super::words;
 use crate::core::held::{Inventory, Sample};
-use crate::store::held::Place;
 
 /// The page, of a study at this path.
 pub(super) fn page(path: &str, inventory: &Inventory, body: Option<&Sample>) -> Markup {
@@ -104,18 +103,22 @@ fn all(inventory: &Inventory) -> Markup {
     let (leaves, mark_bytes) = inventory.marked;
     let total: u64 = inventory.held().map(|held| held.bytes).sum();
     let rows = html! {
-        @for held in inventory.held() {
-            @let known = words::stored(&held.kind);
+        @for stored in inventory.held() {
+            @let known = held::of(&stored.kind).filter(|known| known.place == stored.place);
             tr {
                 th scope="row" {
-                    @match known { Some((what, _)) => (what), None => strong { "Not known to this version" } }
-                    span.quiet.block { code { (held.kind) } }
+                    @match known { Some(held) => (held.what), None => strong { "Not known to this version" } }
+                    span.quiet.block { code { (stored.kind) } }
                 }
-                td { @match held.place { Place::Database => "database", Place::Files => "files" } }
-                td.number { (grouped(held.count)) }
-                td.number { (bytes(held.bytes)) }
+                td { @match stored.place {
+                    Place::Table => "database",
+                    Place::Files => "files",
+                    Place::Beside => "apart",
+                } }
+                td.number { (grouped(stored.count)) }
+                td.number { (bytes(stored.bytes)) }
                 td.wide { @match known {
-                    Some((_, says)) => (says),
+                    Some(held) => (held.says),
                     None => "Ask the administrator what it is and who put it there.",
                 } }
             }

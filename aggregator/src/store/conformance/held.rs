@@ -1,8 +1,10 @@
 //! What a backend says that it holds of a study.
 
+use ringfence_crypto::held::Place;
+
 use super::blobs::append_body;
 use super::{Backend, announced, begun, damaged, id};
-use crate::store::held::{Held, Place};
+use crate::store::held::Held;
 use crate::store::statements::NextEvent;
 
 pub(crate) async fn everything_that_is_stored_is_counted(backend: &impl Backend) {
@@ -30,7 +32,7 @@ pub(crate) async fn everything_that_is_stored_is_counted(backend: &impl Backend)
     };
     let json: usize = events.iter().map(|event| serde_json::to_vec(event).unwrap().len()).sum();
     let found = of(&rows.held, "events: announced");
-    let [(Place::Database, 2, bytes)] = found.as_slice() else { panic!("{rows:?}") };
+    let [(Place::Table, 2, bytes)] = found.as_slice() else { panic!("{rows:?}") };
     assert!((json as u64..json as u64 + 1000).contains(bytes), "{bytes} of {json}");
     for (kind, count) in [("events: damaged", 1), ("rounds", 1), ("studies", 1)] {
         let found = of(&rows.held, kind);
