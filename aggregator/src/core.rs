@@ -13,6 +13,7 @@
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
+pub(crate) mod cohorts;
 pub(crate) mod commit;
 pub(crate) mod contribution;
 pub(crate) mod damage;

@@ -5,7 +5,7 @@
 //! need of it is kept, the rest is read again when somebody asks for it. However it is asked for,
 //! there is one live round for each number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use ringfence_crypto::Digest;
@@ -30,6 +30,7 @@ struct Outcome {
     state: RoundState,
     agreed_model: Option<Digest>,
     contributed: SiteSet,
+    certified: Option<SiteSet>,
     named: Vec<Named>,
 }
 
@@ -192,6 +193,21 @@ impl RoundList {
         self.read(|slots| slots.get(number.0 as usize)?.of(|o| o.contributed.clone(), received))
     }
 
+    /// The sites of each certified set whose sum may be opened, and every site that is barred or was
+    /// named since.
+    pub(crate) fn certified_sets(&self) -> (BTreeMap<RoundNumber, SiteSet>, BTreeSet<SiteId>) {
+        let (mut sets, mut barred) = (BTreeMap::new(), BTreeSet::new());
+        let mut add = |slot: &Slot| {
+            let number = slot.manifest.statement.round;
+            let set = slot.of(|o| o.certified.clone(), |round| round.read().certified_set());
+            sets.extend(set.flatten().map(|set| (number, set)));
+            let named = slot.of(|o| o.named.clone(), |round| Named::all(&round.read()));
+            barred.extend(named.into_iter().flatten().flat_map(|named| named.sites));
+        };
+        self.read(|slots| slots.iter().for_each(&mut add));
+        (sets, barred)
+    }
+
     /// How the last of the first `until` rounds that has ended did so.
     pub(crate) fn ended(&self, until: usize) -> Option<Previous> {
         let ended = |slot: &Slot| slot.of(|o| Some(o.ended.clone()), |round| round.read().ended());
@@ -265,7 +281,8 @@ fn rest(slot: &mut Slot, spent: &mut BTreeMap<SiteId, (RoundNumber, Spent)>) {
     let Some(ended) = round.ended() else { return };
     let (state, agreed_model) = (round.state(), round.agreed_model());
     let (contributed, named) = (round.contributed(), Named::all(&round));
-    let outcome = Outcome { ended, state, agreed_model, contributed, named };
+    let certified = round.certified_set();
+    let outcome = Outcome { ended, state, agreed_model, contributed, certified, named };
     drop(round);
     note_spent(spent, live);
     (slot.outcome, slot.live) = (Some(outcome), None);

@@ -15,6 +15,7 @@ use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
+use crate::core::cohorts::LastCohorts;
 use crate::core::epochs::Rosters;
 use crate::core::held::LastCount;
 use crate::core::kept_keys::KeptKeys;
@@ -75,6 +76,8 @@ pub(crate) struct LiveStudy {
     pub(crate) seen: tokio::sync::Mutex<u64>,
     /// What is stored of it, when that was counted last.
     pub(crate) last_count: LastCount,
+    /// What its certified sets tell together, when that was asked last.
+    pub(crate) last_cohorts: LastCohorts,
     /// How far bodies were deleted that had been kept for long enough.
     pub(crate) forgotten: Forgotten,
 }
@@ -97,6 +100,7 @@ impl LiveStudy {
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),
             last_count: LastCount::default(),
+            last_cohorts: LastCohorts::default(),
             forgotten: Forgotten::default(),
         }
     }

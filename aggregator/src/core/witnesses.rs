@@ -101,6 +101,11 @@ impl LiveStudy {
         keys.next_back()
     }
 
+    /// What each site has cosigned last, of smaller logs first.
+    pub(crate) async fn cosigned_last(&self) -> Result<Vec<Cosigned>, Refusal> {
+        self.cosigned(Which::All).await
+    }
+
     async fn cosigned(&self, which: Which<'_>) -> Result<Vec<Cosigned>, Refusal> {
         Ok(self.served.statements().cosignatures(self.served.first, which).await?)
     }
@@ -122,7 +127,7 @@ impl LiveStudy {
     /// The last checkpoint that each site has cosigned, signed by us, of smaller logs first: sites that
     /// saw the same state share one as far as it has room.
     pub(crate) async fn witnesses(&self) -> Result<Vec<String>, Refusal> {
-        self.signed_notes(self.cosigned(Which::All).await?)
+        self.signed_notes(self.cosigned_last().await?)
     }
 
     /// The last checkpoint that a site has cosigned, signed by us.

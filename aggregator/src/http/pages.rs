@@ -148,7 +148,9 @@ pub(super) async fn study(
         None => None,
     };
     let path = format!("/studies/{}", study.served.first);
-    let main = study::page(&study, latest.as_ref(), (following.until, now))?;
+    let (cohorts, cosigned) = (study.cohorts().await?, study.cosigned_last().await?);
+    let shown = study::Shown { latest, cohorts, cosigned };
+    let main = study::page(&study, &shown, (following.until, now))?;
     let name = study.served.study.name.clone();
     let live = following.until.is_none().then(|| live(&path, seen));
     let viewer = Viewer::by(&front, &headers);

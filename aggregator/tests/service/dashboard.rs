@@ -12,7 +12,8 @@ use crate::child::{Aggregator, Answer, Client, TOKEN};
 use crate::crash::finish_closed;
 use crate::disputes::{opened, settle};
 use crate::play::Play;
-use crate::roster::{Roster, Shape};
+use crate::roster::{Roster, Shape, now};
+use crate::tiles::cosigned;
 
 /// A browser: it says where its requests come from, and keeps a cookie.
 #[derive(Clone)]
@@ -281,7 +282,7 @@ async fn a_study_is_shown_in_each_of_its_states() {
         }
         page
     };
-    shows(&["No round yet", "The log's head", "Noise margin"]).await;
+    shows(&["No round yet", "The log's head", "Noise margin", "No sum was opened yet"]).await;
     assert!(browser.page(&format!("{path}/held")).await.contains("No body of the last rounds"));
 
     let play = Play::open(client, roster, 0, 600, None).await;
@@ -311,13 +312,21 @@ async fn a_study_is_shown_in_each_of_its_states() {
     }
     shows(&["Opened", "acknowledgements of one model"]).await;
     play.agree().await;
-    let page = shows(&["Over: it waits for nobody", "None. No site is barred"]).await;
+    let together = "1 sum was opened over 1 set of 5 sites";
+    let page = shows(&["Over: it waits for nobody", "None. No site is barred", together]).await;
 
     // What it says of the log and of the receipts is what the log says.
     let checkpoint = browser_text(&play, "log/checkpoint").await;
     let size = checkpoint.lines().nth(1).unwrap();
     let root = checkpoint.lines().nth(2).unwrap();
     assert!(page.contains(&format!(">{size}<")) && page.contains(root), "{checkpoint}");
+    assert!(page.contains("No site has cosigned it yet."));
+    let note = cosigned(&play.roster, 2, &checkpoint, now());
+    let cosignature = format!("{}/log/cosignatures/{}", play.roster.path(), sites[2]);
+    let answer = play.client.put(&cosignature, note.into_bytes()).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let row = format!("<bdi>{}</bdi></th><td class=\"number\">{size}</td>", sites[2]);
+    shows(&["Cosigned by 1 of 5 sites", &row]).await;
     let round = browser.page(&format!("{path}/rounds/0")).await;
     for site in &sites {
         let body = play.contribution(site).header.statement.body.to_string();
@@ -382,6 +391,44 @@ async fn an_aborted_round_and_a_disputed_one_say_so() {
     }
     let page = browser.page(&path(&play)).await;
     assert!(page.contains("The round was aborted") && page.contains("Over: it waits for nobody"));
+}
+
+#[tokio::test]
+async fn sets_that_differ_in_one_site_say_so_even_of_rounds_at_rest() {
+    let aggregator = Aggregator::start();
+    let (browser, client) = (admin(&aggregator).await, aggregator.client());
+    let roster = Roster::new(aggregator.key, Shape::default());
+    client.post_study(&roster.signed).await.ok();
+    let path = format!("/studies/{}", roster.id());
+    let mut previous = None;
+    // The first one without the last site; two more put it to rest.
+    for round in 0..3 {
+        let play = Play::open(client.clone(), roster.clone(), round, 600, previous.as_ref()).await;
+        for site in play.ids() {
+            play.contribute(site).await;
+        }
+        play.reach(RoundState::Reviewing).await;
+        let sites = play.ids().to_vec();
+        let accused: &[&SiteId] = if round == 0 { &[&sites[4]] } else { &[] };
+        for holder in &sites {
+            play.put_review(holder, accused).await.ok();
+        }
+        play.reach(RoundState::Closed).await;
+        finish_closed(&play).await;
+        let closing = play.closing().await.id();
+        for holder in &sites {
+            play.put_opening(holder, closing).await.ok();
+        }
+        previous = Some(play.agree().await);
+    }
+    let page = browser.page(&path).await;
+    for said in [
+        "3 sums were opened over 2 different sets",
+        "The two sets that are closest differ in 1 site: site-4 in that of round 1 only.",
+        "the sums would single out 1 site: site-4",
+    ] {
+        assert!(page.contains(said), "{said:?} is not in\n{page}");
+    }
 }
 
 #[tokio::test]

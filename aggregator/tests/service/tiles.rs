@@ -210,7 +210,7 @@ impl Verifier for Cosigner {
 }
 
 /// What a site sends as a witness of this state.
-fn cosigned(roster: &Roster, site: usize, note: &str, at: UnixSeconds) -> String {
+pub(crate) fn cosigned(roster: &Roster, site: usize, note: &str, at: UnixSeconds) -> String {
     let (id, key) = (&roster.ids[site], &roster.keys[site]);
     let witness = Witness::site(roster.id(), id, key.verifying_key().into()).unwrap();
     let mut note: SignedNote = note.parse().unwrap();

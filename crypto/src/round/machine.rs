@@ -372,6 +372,14 @@ impl Round {
         self.received.clone()
     }
 
+    /// The sites of the certified set, if there is one and its sum may be opened: an abort opens nothing.
+    pub fn certified_set(&self) -> Option<SiteSet> {
+        let certified = matches!(self.state(), RoundState::Certified | RoundState::Opened);
+        let closing = self.closing().filter(|_| certified)?;
+        let included = closing.statement.included.iter().map(|entry| &entry.site);
+        (!closing.statement.is_abort()).then(|| self.places.set(included))
+    }
+
     /// The round at a glance.
     pub fn status(&self) -> RoundStatus {
         let manifest = &self.manifest.statement;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use maud::{Markup, html};
+use ringfence_crypto::cohorts::CohortReport;
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{StudyId, UnixSeconds};
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{PrivacyPolicy, Study};
 
 use super::budget::budget;
 use super::ring::ring;
@@ -17,6 +18,7 @@ use crate::core::refusal::Refusal;
 use crate::core::round_list::Glance;
 use crate::core::round_view::{Margin, RoundView};
 use crate::core::rounds::LiveStudy;
+use crate::store::witnesses::Cosigned;
 
 /// Rounds in one table.
 const ROUNDS: usize = 20;
@@ -24,10 +26,20 @@ const ROUNDS: usize = 20;
 /// The round of now, and why it does not go on by itself, if so.
 pub(super) type Latest = (Arc<RoundView>, Option<String>);
 
+/// What is shown of a study beside what is in memory.
+pub(super) struct Shown {
+    /// The round of now.
+    pub(super) latest: Option<Latest>,
+    /// What its sums could tell together.
+    pub(super) cohorts: Arc<CohortReport>,
+    /// What each site has cosigned last of its log.
+    pub(super) cosigned: Vec<Cosigned>,
+}
+
 /// The page.
 pub(super) fn page(
     live: &LiveStudy,
-    latest: Option<&Latest>,
+    Shown { latest, cohorts, cosigned }: &Shown,
     (until, now): (Option<u32>, UnixSeconds),
 ) -> Result<Markup, Refusal> {
     let served = live.at_last();
@@ -58,13 +70,14 @@ pub(super) fn page(
             }
             (rounds(id, live, until))
             (budget(live, study))
+            (together(study, cohorts))
             (match latest {
                 Some((view, _)) => margin(study, view.margin),
                 None => margin(study, Margin::of(study, study.roster.len())),
             })
-            (disputes(id, live, latest.map(|(view, _)| &**view)))
+            (disputes(id, live, latest.as_ref().map(|(view, _)| &**view)))
             (thresholds(study))
-            (log_head(live)?)
+            (log_head(live, cosigned)?)
         }
     })
 }
@@ -160,6 +173,34 @@ pub(super) fn margin(study: &Study, margin: Margin) -> Markup {
     )
 }
 
+/// What the sums of several rounds could tell together.
+fn together(study: &Study, cohorts: &CohortReport) -> Markup {
+    card(
+        "cohorts",
+        "Rounds together",
+        html! {
+            @if let Some(fewest) = cohorts.fewest {
+                p.big {
+                    @match fewest.exactly() {
+                        Some(sites) => (sites),
+                        None => { (fewest.at_least) " to " (fewest.at_most) }
+                    }
+                    span.unit { @if fewest.at_most == 1 { " site" } @else { " sites" } }
+                }
+                p.quiet { "The fewest that any combination of the rounds' sums is over, were every site's update \
+                           the same in all of them. This server opens no sum; it knows the sets." }
+            }
+            @for sentence in cohorts.sentences(study.threshold.collusion) {
+                p { (sentence) }
+            }
+            @if study.privacy == PrivacyPolicy::SetsApart {
+                p { "The study holds its sets apart: each holds all or none of each of its "
+                    (counted(study.groups().len(), "group")) ", barred sites aside." }
+            }
+        },
+    )
+}
+
 fn disputes(id: StudyId, live: &LiveStudy, view: Option<&RoundView>) -> Markup {
     let none = Trust::default();
     let trust = view.map_or(&none, |view| &view.summary.trust);
@@ -207,7 +248,7 @@ fn disputes(id: StudyId, live: &LiveStudy, view: Option<&RoundView>) -> Markup {
     )
 }
 
-fn log_head(live: &LiveStudy) -> Result<Markup, Refusal> {
+fn log_head(live: &LiveStudy, cosigned: &[Cosigned]) -> Result<Markup, Refusal> {
     let head = live.log_head()?;
     let root = head.checkpoint.root;
     Ok(card(
@@ -222,8 +263,33 @@ fn log_head(live: &LiveStudy) -> Result<Markup, Refusal> {
                 summary { "The signed checkpoint" }
                 pre tabindex="0" { (head.note) }
             }
+            (witnesses(live, cosigned))
         },
     ))
+}
+
+/// Which sites have cosigned which state of the log.
+fn witnesses(live: &LiveStudy, cosigned: &[Cosigned]) -> Markup {
+    let sites = live.at_last().study.roster.len();
+    let rows = html! {
+        @for of in cosigned.iter().rev() {
+            tr {
+                th scope="row" { bdi { (of.site) } }
+                td.number { (grouped(of.size)) }
+                td { (time(of.at)) }
+            }
+        }
+    };
+    html! {
+        @if cosigned.is_empty() {
+            p { "No site has cosigned it yet." }
+        } @else {
+            details {
+                summary { "Cosigned by " (cosigned.len()) " of " (counted(sites, "site")) }
+                (table("Which state of the log each site has cosigned last", &["Site", "Statements", "When"], rows))
+            }
+        }
+    }
 }
 
 fn thresholds(study: &Study) -> Markup {
