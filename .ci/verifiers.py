@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "crypto" / "audit" / "python" / "ringfence_audit.py"
 PACKAGES = ["cryptography==50.0.2", "blake3==1.0.11"]
-BATCH = 34
+BATCH = 37
 
 
 def with_packages():

@@ -36,7 +36,14 @@ fn main() {
         let folder = to.join(number.to_string());
         let done = match kind.as_str() {
             "honest" => {
-                export::export(&studies::random(number), &folder);
+                let study = studies::random(number);
+                export::export(&study, &folder);
+                // Half of them say who has cosigned the log: nobody, or a few sites.
+                if number.is_multiple_of(2) {
+                    let sites: Vec<usize> = (0..(number / 2 % 5) as usize).collect();
+                    let note = export::cosigned(&study, &sites, 1_800_000_000);
+                    export::put_cosigned(&folder, &[note]);
+                }
                 serde_json::json!({"what": "nothing", "named": [], "unreadable": false})
             }
             "tampered" => {

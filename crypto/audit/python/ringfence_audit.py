@@ -63,7 +63,7 @@ receipt {manifest digest site site header digest received_at u64}
 freeze {study digest round u32 manifest digest frozen_at u64 contributions [entry]}
 review {manifest digest freeze digest holder site answers [<0 no_share| 1 masked words>]}
 closing {study digest round u32 manifest digest freeze digest closed_at u64 included [entry]
-  excluded [{site site header digest reason <0 barred| 1 undetermined| 2 accused| 3 damaged>}]
+  excluded [{site site header digest reason <0 barred| 1 undetermined| 2 accused| 3 damaged| 4 group_incomplete>}]
   reviews [digest] sum ?digest checkpoint point}
 endorsement {study digest round u32 closing digest holder site}
 dispute-endorsement {statement dispute holder site}
@@ -386,6 +386,21 @@ def checkpoint_of(note, origin, key):
 
 
 # A study, its rosters, its epochs.
+def cosigned(note, origin, keys):
+    """The sites whose cosignatures a note has (C2SP tlog-cosignature); other names are passed over."""
+    (content, signatures), sites = read_note(note), []
+    for name in {name for name, _, _ in signatures if name.startswith(origin + "/")}:
+        site = name[len(origin) + 1:]
+        ids = {key: hashlib.sha256(name.encode() + b"\n\4" + bytes.fromhex(key)).digest()[:4] for key in keys.get(site, ())}
+        by = {key: [raw for *whose, raw in signatures if whose == [name, of]] for key, of in ids.items()}
+        holds = lambda key, raw: len(raw) == 72 and verifies(
+            key, b"cosignature/v1\ntime %d\n%b" % (int.from_bytes(raw[:8], "big"), content.encode()), raw[8:].hex())
+        need(not ids or any(len(raw) == 1 and holds(key, raw[0]) for key, raw in by.items()),
+             f"a cosignature in the name of {site} that does not hold")
+        sites += [site] if ids else []
+    return sites
+
+
 def keys_of(study):
     return {site["id"]: site["signature_key"] for site in study["roster"]}
 
@@ -408,6 +423,21 @@ def min_sites_range(th, n):
 def blocks(study):
     values = sum(math.prod(tensor["shape"]) for tensor in study["layout"]["tensors"])
     return max(2, -(-(values + 1) // (study["packing"]["slots"] * 4096)))
+
+
+def groups(study):
+    """The sites that count together or not at all: wire.md, Groups."""
+    if study["privacy"] != "sets_apart":
+        return []
+    order, size = [*keys_of(study)], max(3, study["threshold"]["collusion"] + 2)
+    first = min(len(order), size + len(order) % size)
+    return [order[:first]] + [order[at:at + size] for at in range(first, len(order), size)]
+
+
+def torn(study, trust, sites):
+    """Those of these sites whose group is not whole without others."""
+    broken = [group for group in groups(study) if set(group) - sites - set(trust["barred"])]
+    return sites & {site for group in broken for site in group}
 
 
 def policy_of(study):
@@ -456,6 +486,8 @@ def check_epoch(file, lineage):
         roster[place:place + 1] = [entry] if entry else []
     need(roster == after["roster"], "the changes give another roster")
     check_study(after)
+    need(all(group in groups(before) or not set(group) & set(keys_of(before)) for group in groups(after)),
+         "it does not take whole groups")
     free = ("roster", "threshold", "min_sites", "packing", "weights", "check_key")
     kept = lambda s: [s[f] for f in s if f not in free] + [s["packing"][f] for f in ("value_bits", "noise_bound")]
     need(kept(before) == kept(after), "more is changed than what follows from the roster")
@@ -611,9 +643,12 @@ class Round:
         if of["included"]:
             need(judged and judged[1] is not None, "the reviews allow no set")
             lost = {entry["site"] for entry in of["excluded"] if entry["reason"] == "damaged"}
+            why = {**dict.fromkeys(lost, "damaged"), **judged[1]}
+            alone = torn(self.study, judged[0], {e["site"] for e in self.freeze["contributions"]} - set(why))
+            why.update(dict.fromkeys(alone, "group_incomplete"))
             for entry in self.freeze["contributions"]:
-                why = judged[1].get(entry["site"]) or ("damaged" if entry["site"] in lost else None)
-                excluded.append(dict(entry, reason=why)) if why else included.append(entry)
+                reason = why.get(entry["site"])
+                excluded.append(dict(entry, reason=reason)) if reason else included.append(entry)
             need(len(included) >= self.study["min_sites"], "a set of fewer than min_sites")
         need((of["included"], of["excluded"]) == (included, excluded), "another set follows from the reviews")
         self.closing, self.closing_id, self.judged_ = of, digest("closing", of), judged
@@ -887,7 +922,9 @@ class Audit:
         self.read_rounds()
         self.check_whole_log()
         self.check_sets()
+        self.check_cohorts()
         self.check_spent()
+        self.check_witnesses()
         for number, of in self.rounds.items():
             if bodies and of and of.round and of.round.state() in ("certified", "opened") and of.round.closing["sum"]:
                 self.check_sum(number, of)
@@ -951,7 +988,7 @@ class Audit:
         self.say(None, "rounds", verdict, f"{len(there)} files; without one: {missing[:3]}; after none that ended: {broken}.")
 
     def check_whole_log(self):
-        self.checkpoint, entries, lacks = None, [], None
+        self.checkpoint, self.leaves, entries, lacks = None, None, [], None
         try:
             note = self.file("log/checkpoint", MIB // 4)
             need(note is not None, "There is no log/checkpoint.", "missing")
@@ -968,12 +1005,14 @@ class Audit:
             lacks = fault.args[1] or "false", fault.args[0]
         files = {number: of for number, of in self.rounds.items() if of and of.checkpoint}
         sizes = {of.checkpoint[0] for of in files.values()}
-        history = roots((leaf_hash(*entry) for entry in entries), sizes | {len(entries)})
+        leaves = [leaf_hash(*entry) for entry in entries]
+        history = roots(leaves, sizes | {len(entries)})
         if not lacks and self.checkpoint != (len(entries), history[len(entries)]):
             lacks = "false", "The entries do not make the log that the aggregator signed."
         if lacks:
             self.say(None, "one-history", *lacks)
             return self.say(None, "whole-log", *lacks)
+        self.leaves = leaves
         other = next((n for n, of in files.items() if history.get(of.checkpoint[0]) != of.checkpoint[1]), None)
         later = other is not None and files[other].checkpoint[0] > len(entries)
         self.say(None, "one-history", "proven" if other is None else "missing" if later else "false",
@@ -997,6 +1036,53 @@ class Audit:
             if of.round and sums and of.round.state() != "aborted":
                 twice += [number] if bases.setdefault(of.manifest["base_model"], number) != number else []
         self.say(None, "one-opening", "false" if twice else "proven", f"Opened from a model once more: {twice}.")
+
+    def check_cohorts(self):
+        """What the sums of all rounds tell together: cohorts.md. A certified set counts as opened."""
+        sets, corrupt, split = {}, set(), None
+        for number, of in self.rounds.items():
+            ended = of and of.round and of.round.ended()
+            corrupt |= set(ended["trust"]["barred"] if ended else of.round.trust["barred"] if of and of.round else [])
+            endorsed = Counter(said["statement"]["closing"] for _, kind, said in of.events if kind == "endorsed") if of else {}
+            closings = (said["statement"] for _, kind, said in (of.events if of else []) if kind == "closed")
+            closing = next((c for c in closings if c["included"] and endorsed[digest("closing", c)]
+                            >= of.study["threshold"]["endorsements"]), None)
+            if closing:
+                sets[number] = {entry["site"] for entry in closing["included"]}
+                before = of.proof["before"]["trust"] if of.proof["before"] else {"barred": [], "pairs": []}
+                trust = bar(before, {e["site"] for e in closing["excluded"] if e["reason"] == "barred"})
+                corrupt |= set(trust["barred"])
+                split = split or [number, *sorted(torn(of.study, trust, sets[number]))]
+                split = split if len(split) > 1 else None
+        rank, alone = combined([sites - corrupt for sites in sets.values()])
+        whole = all(self.rounds.get(number) for number in range(max(self.rounds, default=0) + 1))
+        self.say(None, "cohorts", "false" if split else "proven" if whole else "missing",
+                 f"Sums: {len(sets)}, of rank {rank}; they single out {alone[:3]}; a torn group: {split}.")
+
+    def check_witnesses(self):
+        """The sites that have cosigned this log, where the folder says anything of them."""
+        try:
+            data = self.file("log/cosignatures.json", 16 * MIB)
+            if data is None:
+                return
+            notes, keys, seen = parse(data, ["text"]), {}, {}
+            for study in [self.study] + [of.study for of in self.rounds.values() if of]:
+                for site, key in keys_of(study).items():
+                    keys.setdefault(site, set()).add(key)
+            need(self.leaves is not None, "Without the whole log nobody can tell whether cosignatures are of it.", "missing")
+            heads = [checkpoint_of(note, self.origin, self.study["aggregator_key"]) for note in notes]
+            history = roots(self.leaves, {size for size, _ in heads})
+            for note, (size, root) in zip(notes, heads):
+                sites = cosigned(note, self.origin, keys)
+                if size in history:  # else they have looked again since
+                    need(history[size] == root, f"The log was forked: {sites} have seen another history.")
+                    need(not set(sites) & set(seen), "a site's cosignature stands twice")
+                    seen.update(dict.fromkeys(sites, size))
+            self.say(None, "witnesses", "proven" if seen else "pending", f"{len(seen)} of {len(keys)} sites cosigned it.")
+        except UnicodeEncodeError as error:
+            self.say(None, "witnesses", "false", f"log/cosignatures.json: {error}")
+        except Fault as fault:
+            self.say(None, "witnesses", fault.args[1] or "false", fault.args[0])
 
     def check_spent(self):
         """What headers state is no less than what as many rounds spend: privacy.md."""
@@ -1052,6 +1138,27 @@ class Audit:
             self.say(number, "sum", "proven", f"All {len(members)} bodies add up to the sum.")
         except Fault as fault:
             self.say(number, "sum", fault.args[1] or "false", fault.args[0])
+
+
+def combined(sets):
+    """The rank of these sums, and whom a combination of them singles out: elimination modulo a prime."""
+    p, rows, names = (1 << 61) - 1, {}, sorted(set().union(*sets)) if sets else []
+    for sites in sets:
+        row = {site: 1 for site in sites}
+        for pivot, other in rows.items():
+            row = less(row, row.get(pivot, 0), other, p)
+        if row:
+            pivot = min(row)
+            row = {site: value * pow(row[pivot], -1, p) % p for site, value in row.items()}
+            rows = {place: less(of, of.get(pivot, 0), row, p) for place, of in rows.items()}
+            rows[pivot] = row
+    return len(rows), [site for site in names if len(rows.get(site, ())) == 1]
+
+
+def less(row, times, other, p):
+    """`row - times * other`, without zeros."""
+    values = ((site, (row.get(site, 0) - times * other.get(site, 0)) % p) for site in {*row, *other})
+    return {site: value for site, value in values if value} if times else row
 
 
 def as_text(data):

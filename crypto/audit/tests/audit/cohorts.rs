@@ -1,27 +1,18 @@
 //! What the sums of all rounds together could tell, and a set that a study which holds its sets apart
 //! must not have.
 
-use std::sync::Arc;
-
 use ringfence_audit::{Options, Report, Subject, Verdict};
 use ringfence_crypto::Digest;
 use ringfence_crypto::ring::words::WordSum;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::sign;
-use ringfence_crypto::statement::{Included, PrivacyPolicy, Subject as Opened};
-use ringfence_testkit::{Parties, REVIEW_SECONDS, ROUND_SECONDS, Record, rng};
+use ringfence_crypto::statement::{Included, Subject as Opened};
+use ringfence_testkit::{REVIEW_SECONDS, ROUND_SECONDS, Record, rng};
 
 use crate::honest::{report, verdict};
-use crate::studies::eventful;
+use crate::studies::{apart, eventful};
 
 const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-
-/// Eight sites, of whom two may collude: the groups are sites 0 to 3 and 4 to 7.
-fn apart() -> Record {
-    Record::of(Arc::new(Parties::new(8, 2, |study| {
-        (study.privacy, study.min_sites) = (PrivacyPolicy::SetsApart, 4);
-    })))
-}
 
 /// A round to which site 7 does not contribute, up to the reviews.
 fn without_one(record: &mut Record) {

@@ -4,19 +4,21 @@
 use rand::RngExt as _;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::log::{LogEntry, LogHash};
+use ringfence_crypto::log::{LogEntry, LogHash, SignedNote};
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::{Statement as _, sign};
-use ringfence_crypto::statement::{Closing, Opening, Spent, Subject as Opened};
+use ringfence_crypto::statement::{Closing, Included, Opening, Spent, Subject as Opened};
 use ringfence_testkit::Record;
 
-use crate::studies::{ALL, private, record, spending};
+use crate::export::cosigned;
+use crate::studies::{ALL, apart, private, record, spending};
 use crate::tampering::Tampering;
 
-type Lie = (Record, Tampering);
+/// A study, what its sites have cosigned, and what must be named.
+type Lie = (Record, Vec<SignedNote>, Tampering);
 
 fn told(record: Record, tampering: Option<Tampering>) -> Lie {
-    (record, tampering.unwrap())
+    (record, Vec::new(), tampering.unwrap())
 }
 
 /// A round up to its reviews.
@@ -125,4 +127,34 @@ pub(crate) fn an_opening_before_the_certificate(rng: &mut ChaCha20Rng) -> Lie {
     record.put(Event::Opened(opening));
     let what = "an opening before the certificate";
     told(record, Tampering::of_round(what, 0, &["openings"]))
+}
+
+pub(crate) fn a_torn_group(rng: &mut ChaCha20Rng) -> Lie {
+    let mut record = apart();
+    record.begin(b"model 0");
+    // Sites 4 to 7 are a group.
+    let absent = rng.random_range(4..8);
+    let come: Vec<usize> = (0..8).filter(|site| *site != absent).collect();
+    record.contribute(&come, None, rng);
+    record.freeze();
+    record.review(&ALL, &[]);
+    closed_with(&mut record, |closing| {
+        let out = std::mem::take(&mut closing.excluded).into_iter();
+        closing.included.extend(out.map(|out| Included { site: out.site, header: out.header }));
+    });
+    finish(&mut record, b"model 1");
+    told(record, Tampering::of_study("a torn group", &["cohorts"]))
+}
+
+pub(crate) fn another_history_for_a_site(rng: &mut ChaCha20Rng) -> Lie {
+    let (mut record, mut other) = (record(|_| ()), record(|_| ()));
+    other.parties = record.parties.clone();
+    record.run(b"model 0", b"model 1", rng);
+    other.run(b"model 0", b"model 1 for others", rng);
+    let notes = vec![
+        cosigned(&record, &[0, 1], 1_800_000_000),
+        cosigned(&other, &[rng.random_range(2..7)], 1_800_000_000),
+    ];
+    let tampering = Tampering::of_study("another history for a site", &["witnesses"]);
+    (record, notes, tampering.unwrap())
 }

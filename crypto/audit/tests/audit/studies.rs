@@ -63,6 +63,13 @@ pub(crate) fn eventful() -> Record {
     record
 }
 
+/// Eight sites, of whom two may collude: the groups are sites 0 to 3 and 4 to 7.
+pub(crate) fn apart() -> Record {
+    Record::of(Arc::new(Parties::new(8, 2, |study| {
+        (study.privacy, study.min_sites) = (PrivacyPolicy::SetsApart, 4);
+    })))
+}
+
 /// A study that protects records, and what `rounds` rounds spend of it.
 pub(crate) fn private() -> (Record, impl Fn(u32) -> Spent) {
     let (delta, noise, rate, steps) = (1e-5f32, 2.0f32, 0.02f32, 50);
@@ -120,14 +127,19 @@ pub(crate) fn published(record: &Record, site: usize) -> Signed<RoundKeys> {
 
 /// A study in which anything may happen that honest sites, accidents and up to two corrupt sites make:
 /// drop-outs, round keys, silent holders, false answers in reviews, lost bodies, aborts, disputes,
-/// changes of the roster, budgets.
+/// changes of the roster, budgets, sets that are held apart.
 pub(crate) fn random(seed: u64) -> Record {
     let mut rng = rng(seed);
-    let private = rng.random_ratio(1, 4).then(private);
-    let (mut record, spent) = match private {
-        Some((record, spent)) => (record, Some(spent)),
-        None => (record(|_| ()), None),
+    let (mut record, spent) = match rng.random_range(0..4) {
+        0 => {
+            let (record, spent) = private();
+            (record, Some(spent))
+        }
+        1 => (apart(), None),
+        _ => (record(|_| ()), None),
     };
+    // Where sets are held apart, groups come and go whole.
+    let may_change = record.parties.study.groups().is_empty();
     for site in ALL {
         if rng.random_ratio(1, 3) {
             let keys = published(&record, site);
@@ -140,7 +152,7 @@ pub(crate) fn random(seed: u64) -> Record {
         if record.rounds.last().is_some_and(|last| last.round.ended().is_none()) {
             break;
         }
-        if round > 0 && rng.random_ratio(1, 5) {
+        if may_change && round > 0 && rng.random_ratio(1, 5) {
             change_roster(&mut record, round, &mut rng);
         }
         record.begin(format!("model {model}").as_bytes());

@@ -4,14 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::RngExt as _;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::evidence::RoundProof;
-use ringfence_crypto::log::{LogEntry, StudyLog};
+use ringfence_crypto::log::{LogEntry, SignedNote, StudyLog};
 use ringfence_testkit::Record;
 use serde_json::Value;
 
-use crate::export::export;
+use crate::export::{export, put_cosigned};
 use crate::lies;
 use crate::studies::{eventful, random, record};
 
@@ -50,7 +52,7 @@ impl Tampering {
 type Kind = fn(&Path, &mut ChaCha20Rng) -> Option<Tampering>;
 
 /// All kinds that need no more than the folder.
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 27] = [
     any_byte_of_a_file,
     any_value_of_a_statement,
     any_signature,
@@ -77,12 +79,13 @@ const KINDS: [Kind; 26] = [
     log_entry_altered,
     trust_altered,
     removal_forged,
+    cosignature_forged,
 ];
 
 /// The lies of those who have a key to sign them with: an aggregator, and a site of its budget.
-type Lie = fn(&mut ChaCha20Rng) -> (Record, Tampering);
+type Lie = fn(&mut ChaCha20Rng) -> (Record, Vec<SignedNote>, Tampering);
 
-const LIES: [Lie; 8] = [
+const LIES: [Lie; 10] = [
     lies::a_false_sum,
     lies::a_set_without_a_site,
     lies::a_second_closing_hidden,
@@ -91,6 +94,8 @@ const LIES: [Lie; 8] = [
     lies::less_budget_than_is_spent,
     lies::budget_that_comes_back,
     lies::an_opening_before_the_certificate,
+    lies::a_torn_group,
+    lies::another_history_for_a_site,
 ];
 
 /// How many kinds there are: as many numbers in a row have each of them.
@@ -101,8 +106,9 @@ pub(crate) fn tampered(number: u64, folder: &Path) -> Tampering {
     let mut rng = ringfence_testkit::rng(number);
     let kind = (number % COUNT) as usize;
     let Some(tamper) = KINDS.get(kind) else {
-        let (record, tampering) = LIES[kind - KINDS.len()](&mut rng);
+        let (record, notes, tampering) = LIES[kind - KINDS.len()](&mut rng);
         export(&record, folder);
+        put_cosigned(folder, &notes);
         return tampering;
     };
     // What a random study lacks, such as a second round, this one has.
@@ -723,4 +729,18 @@ fn removal_forged(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
         true => Tampering::of_round(what, round_of(path), &["disputes"]),
         false => Tampering::of_round(what, round_of(path), &["openings"]),
     }
+}
+
+/// In a site's name, with a signature that is not the site's.
+fn cosignature_forged(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let study = read_json(&folder.join("study.json"));
+    let roster = study["study"]["roster"].as_array().unwrap();
+    let site = roster[any(rng, roster.len())]["id"].as_str().unwrap();
+    let note = fs::read_to_string(folder.join("log/checkpoint")).unwrap();
+    let origin = note.lines().next().unwrap();
+    let signature: [u8; 76] = std::array::from_fn(|_| rng.random());
+    let signature = BASE64.encode(signature);
+    let forged = format!("{note}\u{2014} {origin}/{site} {signature}\n").parse().unwrap();
+    put_cosigned(folder, &[forged]);
+    Tampering::of_study(format!("a cosignature in the name of {site}"), &["witnesses"])
 }

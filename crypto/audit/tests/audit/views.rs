@@ -5,13 +5,12 @@ use std::path::Path;
 
 use ringfence_audit::{Disk, Options, Report, Seen, Subject, Verdict, audit, text, write_proofs};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
-use ringfence_crypto::log::{LogEntry, NoteKey, SignedNote, TlogProof, Witness, origin};
-use ringfence_crypto::wire::json;
+use ringfence_crypto::log::{LogEntry, NoteKey, SignedNote, TlogProof, origin};
 use ringfence_testkit::{Record, rng};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{Checkpoint, Hash, check_record, record_hash};
 
-use crate::export::export;
+use crate::export::{cosigned, export, put_cosigned};
 use crate::honest::verdict;
 use crate::studies::record;
 
@@ -22,24 +21,6 @@ fn two_rounds(models: [&[u8]; 3]) -> Record {
     record
 }
 
-/// The log's head as it stands, cosigned by these sites.
-fn cosigned(record: &Record, sites: &[usize], at: u64) -> SignedNote {
-    let mut note = record.checkpoint().1;
-    for site in sites {
-        let (identity, id) = (&record.parties.identities[*site], record.parties.id);
-        let key = identity.public().signature_key;
-        let witness = Witness::site(id, identity.site(), key).unwrap();
-        let cosignature = witness.cosign(&note, UnixSeconds(at), identity.signer());
-        witness.attach(&mut note, &cosignature);
-    }
-    note
-}
-
-fn put(folder: &Path, notes: &[SignedNote]) {
-    let notes: Vec<String> = notes.iter().map(SignedNote::to_string).collect();
-    fs::write(folder.join("log/cosignatures.json"), json::compact(&notes)).unwrap();
-}
-
 fn found(folder: &Path, seen: &[&SignedNote]) -> Report {
     let seen = seen.iter().map(|note| Seen { from: "site-1".into(), note: note.to_string() });
     let options = Options { seen: seen.collect(), ..Options::default() };
@@ -47,7 +28,7 @@ fn found(folder: &Path, seen: &[&SignedNote]) -> Report {
 }
 
 fn witnesses(folder: &Path, notes: &[SignedNote]) -> (Verdict, String) {
-    put(folder, notes);
+    put_cosigned(folder, notes);
     let report = found(folder, &[]);
     (verdict(&report, None, Subject::Witnesses), text(&report))
 }
@@ -118,7 +99,7 @@ fn a_fork_is_named_and_both_heads_are_kept() {
     // Compared by hand, and as what the aggregator let slip through.
     let by_hand = found(folder, &[&here, &there]);
     assert_eq!(by_hand.exit_code(), 1);
-    put(folder, std::slice::from_ref(&there));
+    put_cosigned(folder, std::slice::from_ref(&there));
     let by_itself = found(folder, &[]);
     assert_eq!(verdict(&by_itself, None, Subject::Witnesses), Verdict::False);
     for (report, seen_by) in [(&by_hand, "site-1"), (&by_itself, "site-4")] {
