@@ -10,7 +10,7 @@ use ringfence_crypto::statement::{PrivacyPolicy, SiteLevel, Spent};
 use crate::access::token;
 use crate::child::{Aggregator, Answer, Client, TOKEN};
 use crate::crash::finish_closed;
-use crate::disputes::{opened, settle};
+use crate::disputes::{self, opened, settle};
 use crate::play::Play;
 use crate::roster::{Roster, Shape, now};
 use crate::tiles::cosigned;
@@ -397,7 +397,7 @@ async fn an_aborted_round_and_a_disputed_one_say_so() {
 async fn sets_that_differ_in_one_site_say_so_even_of_rounds_at_rest() {
     let aggregator = Aggregator::start();
     let (browser, client) = (admin(&aggregator).await, aggregator.client());
-    let roster = Roster::new(aggregator.key, Shape::default());
+    let roster = disputes::roster(&aggregator);
     client.post_study(&roster.signed).await.ok();
     let path = format!("/studies/{}", roster.id());
     let mut previous = None;
@@ -409,16 +409,18 @@ async fn sets_that_differ_in_one_site_say_so_even_of_rounds_at_rest() {
         }
         play.reach(RoundState::Reviewing).await;
         let sites = play.ids().to_vec();
-        for holder in &sites {
-            // One word against another: it is left out this time, and nobody is barred.
-            let accuses = round == 0 && *holder == sites[0];
+        for holder in play.holders() {
+            // Two words against one: it is left out this time, and nobody is barred.
+            let accuses = round == 0 && sites[..2].contains(holder);
             let accused: &[&SiteId] = if accuses { &[&sites[4]] } else { &[] };
             play.put_review(holder, accused).await.ok();
         }
         play.reach(RoundState::Closed).await;
-        finish_closed(&play).await;
         let closing = play.closing().await.id();
-        for holder in &sites {
+        for holder in play.holders() {
+            play.put_endorsement(holder, closing).await.ok();
+        }
+        for holder in play.holders() {
             play.put_opening(holder, closing).await.ok();
         }
         previous = Some(play.agree().await);

@@ -67,7 +67,7 @@ impl Play {
         self.client.put(&path, frame::encode(opening).unwrap()).await
     }
 
-    fn holders(&self) -> &[SiteId] {
+    pub(crate) fn holders(&self) -> &[SiteId] {
         &self.manifest.statement.holders
     }
 
@@ -99,7 +99,7 @@ pub(crate) async fn settle(
 }
 
 /// Eight sites, seven of which hold keys in round 0, and c = 2: two disputes.
-fn roster(aggregator: &Aggregator) -> Roster {
+pub(crate) fn roster(aggregator: &Aggregator) -> Roster {
     let roster = Roster::new(aggregator.key, Shape { sites: 8, ..Shape::default() });
     let mut study = roster.study().clone();
     study.threshold = Threshold::derive(7, 2, 1, 8).unwrap();
