@@ -865,6 +865,16 @@ class RoundFile:
         for _, kind, said in self.events:
             self.attempt(KINDS[kind][1], self.round.take, kind, said)
 
+    def trust_after(self, closing):
+        """The trust after the reviews that a closing lists; that before the round, where they allow no judgement."""
+        before = self.proof["before"]["trust"] if self.proof["before"] else {"barred": [], "pairs": []}
+        if not self.round or self.round.names.get("freeze") != closing["freeze"]:
+            return before
+        by_digest = {digest("review", review): review for review in self.round.reviews.values()}
+        listed = [by_digest[of] for of in closing["reviews"] if of in by_digest]
+        judged = judge(self.round, listed) if len(listed) == len(closing["reviews"]) else None
+        return judged[0] if judged else before
+
     def add_epochs(self):
         for one in self.proof["epochs"]:
             check_epoch(one["statement"], self.lineage)
@@ -1049,8 +1059,7 @@ class Audit:
                             >= of.study["threshold"]["endorsements"]), None)
             if closing:
                 sets[number] = {entry["site"] for entry in closing["included"]}
-                before = of.proof["before"]["trust"] if of.proof["before"] else {"barred": [], "pairs": []}
-                trust = bar(before, {e["site"] for e in closing["excluded"] if e["reason"] == "barred"})
+                trust = of.trust_after(closing)
                 corrupt |= set(trust["barred"])
                 split = split or [number, *sorted(torn(of.study, trust, sets[number]))]
                 split = split if len(split) > 1 else None

@@ -7,7 +7,8 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::evidence::RoundProof;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::Event;
-use ringfence_crypto::statement::{ExclusionReason, PrivacyPolicy, Study};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{PrivacyPolicy, Review, Study};
 
 use crate::report::{Line, Subject, Verdict};
 use crate::rounds::{Kept, Rounds};
@@ -21,7 +22,7 @@ const MOST_NAMED: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct CertifiedSet {
     sites: Vec<SiteId>,
-    /// With those that the round's reviews bar.
+    /// After the round's reviews: whom they bar, who may never have contributed, is not missed.
     trust: Trust,
 }
 
@@ -41,10 +42,21 @@ impl CertifiedSet {
         });
         let closing = closings.into_iter().find(|closing| endorsed(closing.id()))?;
         let closing = &closing.statement;
-        let mut trust =
-            proof.before.as_ref().map(|before| before.trust.clone()).unwrap_or_default();
-        let barred = closing.excluded.iter().filter(|out| out.reason == ExclusionReason::Barred);
-        trust.bar(&barred.map(|out| out.site.clone()).collect());
+        let before = proof.before.as_ref().map(|before| before.trust.clone()).unwrap_or_default();
+        let freeze = events().find_map(|event| match event {
+            Event::Frozen(freeze) => Some(&freeze.statement),
+            _ => None,
+        });
+        let reviews: Vec<Signed<Review>> = events()
+            .filter_map(|event| match event {
+                Event::Reviewed(review) => Some(review.clone()),
+                _ => None,
+            })
+            .collect();
+        // Where the reviews allow no judgement, `closing` is false, and says why.
+        let judgement =
+            freeze.and_then(|freeze| closing.judge(study, &before, freeze, &reviews).ok());
+        let trust = judgement.map_or(before, |judgement| judgement.trust);
         let sites = closing.included.iter().map(|entry| entry.site.clone()).collect();
         Some(Self { sites, trust })
     }

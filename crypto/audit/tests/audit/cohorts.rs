@@ -60,6 +60,24 @@ fn sets_that_are_held_apart_tell_of_whole_groups() {
     assert_eq!((of_round.included.len(), of_round.excluded.len()), (4, 3));
 }
 
+/// A holder that contributes nothing and accuses more dealers than may be corrupt: its group counts
+/// without it, and no auditor calls that torn.
+#[test]
+fn a_silent_site_that_the_reviews_bar_is_not_missed() {
+    let mut record = apart();
+    record.begin(b"model 0");
+    record.contribute(&[0, 1, 2, 3, 4, 5, 6], None, &mut rng(32));
+    record.freeze();
+    record.review(&[0, 1, 2, 3, 4, 5, 6], &[]);
+    record.review(&[7], &[0, 1, 2]);
+    record.close();
+    to_the_end(&mut record);
+    let report = report(&record, &Options::default());
+    let of_round = report.rounds[0].summary.as_ref().unwrap();
+    assert_eq!((of_round.included.len(), of_round.trust.barred.len()), (7, 1));
+    assert_eq!(verdict(&report, None, Subject::Cohorts), Verdict::Proven, "{}", words(&report));
+}
+
 /// The aggregator and enough corrupt holders open what the study forbids.
 #[test]
 fn a_set_that_tears_a_group_is_named() {
