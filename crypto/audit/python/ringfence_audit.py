@@ -942,16 +942,25 @@ class Audit:
     def say(self, number, check, verdict, words):
         self.lines.append(dict(round=number, check=check, verdict=verdict, words=words))
 
+    def unlinked(self, name):
+        """What stands there; none where nothing does. Links lead out of the export, to the reader's own files."""
+        path = self.folder
+        for part in name.split("/"):
+            path = os.path.join(path, part)
+            try:
+                of = os.lstat(path)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise Fault(f"{name} cannot be read: {error}", None) from None
+            need(not stat.S_ISLNK(of.st_mode), f"{name} is a link")
+        return of
+
     def length(self, name):
         """Bytes of a plain file; none where there is none."""
-        try:
-            of = os.stat(os.path.join(self.folder, name))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise Fault(f"{name} cannot be read: {error}", None) from None
-        need(stat.S_ISREG(of.st_mode), f"{name} is no plain file")
-        return of.st_size
+        of = self.unlinked(name)
+        need(not of or stat.S_ISREG(of.st_mode), f"{name} is no plain file")
+        return of and of.st_size
 
     def file(self, name, limit):
         length = self.length(name)
@@ -970,7 +979,9 @@ class Audit:
 
     def read_rounds(self):
         folder, there, epochs, previous, broken = os.path.join(self.folder, "rounds"), set(), 0, None, None
-        for entry in os.scandir(folder) if os.path.isdir(folder) else []:
+        rounds = self.unlinked("rounds")
+        need(not rounds or stat.S_ISDIR(rounds.st_mode), "rounds is no folder")
+        for entry in os.scandir(folder) if rounds else []:
             number = re.fullmatch(r"(0|[1-9][0-9]{0,4})\.proof\.json", entry.name)
             there |= {int(number[1])} if number else set()
         missing = [number for number in range(max(there, default=-1)) if number not in there]
@@ -1123,7 +1134,8 @@ class Audit:
         path = lambda site: f"rounds/{number}.bodies/{site}"
         try:
             gone, absent = self.file(f"rounds/{number}.gone", 4096), [s for s in members if self.length(path(s)) is None]
-            need(not absent, f"Bodies are not here: {absent[:3]}.", "gone" if gone is not None else "missing")
+            need(not absent, f"{len(absent)} bodies are not here: {absent[:3]}.",
+                 "gone" if gone is not None and absent == members else "missing")
             others = [site for site in of.round.received_ if site not in members and self.length(path(site)) is not None]
             hashers, total = {site: blake3() for site in members + others}, blake3()
             bad = [site for site in hashers if self.length(path(site)) != whole]
@@ -1141,6 +1153,7 @@ class Audit:
             need(not altered, f"Bodies that are not those that were signed: {altered[:3]}.")
             need(total.hexdigest() == closing["sum"], "The bodies give another sum: the aggregator signed a false one.")
             length, stated = self.length(f"rounds/{number}.sum"), blake3()
+            need(length in (None, whole), "The sum in the folder has another length.")
             for start in range(0, length or 0, step):
                 stated.update(self.window(f"rounds/{number}.sum", start, min(step, length - start)))
             need(length is None or stated.hexdigest() == closing["sum"], "The sum in the folder was altered.")

@@ -78,6 +78,7 @@ pub fn audit_with_progress(
         "All {} sites of the roster signed this study: its thresholds, its rules, the aggregator's key.",
         study.sites.len()
     );
+    let (cohorts, together) = check_cohorts(&rounds);
     let mut lines = vec![
         Line::new(Subject::Study, Verdict::Proven, signed),
         rounds.all_there(),
@@ -85,7 +86,7 @@ pub fn audit_with_progress(
         whole.whole(&rounds),
         rounds.one_set(),
         rounds.one_opening(),
-        check_cohorts(&rounds),
+        together,
     ];
     lines.extend(check_budget(&rounds.kept));
     let mut views = Views::new(&verifier, &whole, &rounds);
@@ -105,6 +106,7 @@ pub fn audit_with_progress(
         verdict: Verdict::Proven,
         study,
         checkpoint: whole.checkpoint,
+        cohorts,
         forks,
         lines,
         rounds: rounds.reports,

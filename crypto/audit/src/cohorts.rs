@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_crypto::cohorts::{OpenedSet, measure};
+use ringfence_crypto::cohorts::{CohortReport, OpenedSet, measure};
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::evidence::RoundProof;
 use ringfence_crypto::id::SiteId;
@@ -69,39 +69,38 @@ impl CertifiedSet {
 }
 
 /// Measures the certified sets, and where the study holds them apart, whether each holds its groups
-/// whole.
-pub(crate) fn check_cohorts(rounds: &Rounds) -> Line {
+/// whole; with the measure itself, where there is a round.
+pub(crate) fn check_cohorts(rounds: &Rounds) -> (Option<CohortReport>, Line) {
     let line = |verdict, words: String| Line::new(Subject::Cohorts, verdict, words);
     let certified: Vec<(&Kept, &CertifiedSet)> =
         rounds.kept.iter().filter_map(|kept| Some((kept, kept.certified.as_ref()?))).collect();
-    let torn = certified.iter().map(|(kept, set)| (kept.round, set.torn(&kept.study)));
-    if let Some((round, torn)) = torn.into_iter().find(|(_, torn)| !torn.is_empty()) {
-        return line(
-            Verdict::False,
-            format!(
-                "The study holds its sets apart, and the set of round {round} holds {} without the rest of their group: with the sums of other rounds it may tell of few sites.",
-                listed(&torn)
-            ),
-        );
-    }
     let Some(last) = rounds.kept.last() else {
-        return line(Verdict::Missing, "The folder has no file of a round.".to_owned());
+        return (None, line(Verdict::Missing, "The folder has no file of a round.".to_owned()));
     };
     let opened: Vec<OpenedSet<'_>> = certified
         .iter()
         .map(|(kept, set)| OpenedSet { round: kept.round, sites: set.sites.iter().collect() })
         .collect();
     let report = measure(&opened, &corrupt(rounds));
+    let torn = certified.iter().map(|(kept, set)| (kept.round, set.torn(&kept.study)));
+    if let Some((round, torn)) = torn.into_iter().find(|(_, torn)| !torn.is_empty()) {
+        let words = format!(
+            "The study holds its sets apart, and the set of round {round} holds {} without the rest of their group: with the sums of other rounds it may tell of few sites.",
+            listed(&torn)
+        );
+        return (Some(report), line(Verdict::False, words));
+    }
     let study = &last.study;
     let said = report.sentences(study.threshold.collusion).join(" ");
     let words = format!("{said} {}", policy(study));
-    match rounds.missing.is_empty() && rounds.kept.len() == rounds.reports.len() {
+    let line = match rounds.missing.is_empty() && rounds.kept.len() == rounds.reports.len() {
         true => line(Verdict::Proven, words),
         false => line(
             Verdict::Missing,
             format!("Of the rounds whose files are here and can be read: {words}"),
         ),
-    }
+    };
+    (Some(report), line)
 }
 
 /// The sites that any round shows to be corrupt: the trust after a change of the roster does not name

@@ -13,7 +13,12 @@ pub(crate) fn facts(summary: &RoundSummary) -> Vec<(&'static str, String)> {
     if let Some(closed_at) = summary.closed_at {
         facts.push(("Closed", closed_at.utc().to_string()));
     }
-    facts.push(("In the sum", format!("{} of {} sites", summary.included.len(), summary.sites)));
+    let (included, sites) = (&summary.included, summary.sites);
+    let in_the_sum = match included.as_slice() {
+        [] => format!("none of {sites} sites"),
+        some => format!("{} of {sites} sites: {}", some.len(), names(some)),
+    };
+    facts.push(("In the sum", in_the_sum));
     facts.push((
         "Set certified by",
         format!(
@@ -38,7 +43,13 @@ pub(crate) fn facts(summary: &RoundSummary) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// Of many sites so many are named.
+const MOST_NAMED: usize = 100;
+
 fn names(sites: &[SiteId]) -> String {
-    let sites: Vec<&str> = sites.iter().map(SiteId::as_str).collect();
-    sites.join(", ")
+    let named: Vec<&str> = sites.iter().take(MOST_NAMED).map(SiteId::as_str).collect();
+    match sites.len().saturating_sub(MOST_NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }

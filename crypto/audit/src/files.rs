@@ -1,7 +1,7 @@
 //! Where an export's files come from: a folder of the machine ([`Disk`]), or what a page in a browser
 //! was given.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -41,17 +41,39 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// What stands at a path below the folder, none where nothing does. Who made the export may have
+    /// put links into it, whose targets are the reader's own files.
+    fn unlinked(&self, path: &str) -> io::Result<Option<Metadata>> {
+        let mut at = self.0.clone();
+        let mut of = None;
+        for part in path.split('/') {
+            at.push(part);
+            match fs::symlink_metadata(&at) {
+                Ok(found) if found.is_symlink() => {
+                    return Err(io::Error::other(
+                        "it is a link, and an export has files of its own: fetch it again, or put a copy in its place",
+                    ));
+                }
+                Ok(found) => of = Some(found),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(of)
+    }
+}
+
 impl Files for Disk {
     fn name(&self) -> String {
         self.0.display().to_string()
     }
 
     fn length(&self, file: &str) -> io::Result<Option<u64>> {
-        match fs::metadata(self.0.join(file)) {
-            Ok(of) if of.is_file() => Ok(Some(of.len())),
-            Ok(_) => Err(io::Error::other("it is no plain file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        match self.unlinked(file)? {
+            Some(of) if of.is_file() => Ok(Some(of.len())),
+            Some(_) => Err(io::Error::other("it is no plain file")),
+            None => Ok(None),
         }
     }
 
@@ -69,12 +91,12 @@ impl Files for Disk {
     }
 
     fn names(&self, folder: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        let entries = match fs::read_dir(self.0.join(folder)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
+        match self.unlinked(folder)? {
+            Some(of) if of.is_dir() => {}
+            Some(_) => return Err(io::Error::other("it is no folder; fetch the export again")),
+            None => return Ok(()),
+        }
+        for entry in fs::read_dir(self.0.join(folder))? {
             // One that is no text is none of an export.
             if let Some(name) = entry?.file_name().to_str() {
                 each(name);

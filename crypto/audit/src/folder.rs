@@ -89,10 +89,9 @@ impl Folder<'_> {
         format!("rounds/{round}.bodies/{site}")
     }
 
-    /// What the aggregator answered for bodies that it keeps no more.
-    pub(crate) fn gone(&self, round: RoundNumber) -> Result<Option<String>, FolderError> {
-        let text = self.read(&format!("rounds/{round}.gone"), 4096)?;
-        Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
+    /// Whether the folder says that the aggregator keeps a round's bodies no more.
+    pub(crate) fn gone(&self, round: RoundNumber) -> Result<bool, FolderError> {
+        Ok(self.read(&format!("rounds/{round}.gone"), 4096)?.is_some())
     }
 
     /// The rounds that have a file.

@@ -107,6 +107,11 @@ fn main() -> ExitCode {
             said.set(Instant::now());
         }
     };
+    let files: Vec<&PathBuf> = [&html, &pdf, &dpia].into_iter().flatten().collect();
+    if let Err(words) = apart(&folder, &files) {
+        eprintln!("ringfence-audit: {words}");
+        return ExitCode::from(UNREADABLE);
+    }
     let report = match audit_with_progress(&Disk::at(&folder), &options, &progress) {
         Ok(report) => report,
         Err(error) => return fail(&error),
@@ -158,6 +163,30 @@ fn end(out: std::io::Result<String>, code: u8) -> ExitCode {
     }
 }
 
+/// Reports must not take the place of evidence, nor of each other.
+fn apart(folder: &Path, files: &[&PathBuf]) -> Result<(), String> {
+    let within = folder.canonicalize().ok();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for path in files {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+        // One that is not there is told when it is written to.
+        let Ok(parent) = parent else { continue };
+        let whole = path.file_name().map_or_else(|| parent.clone(), |name| parent.join(name));
+        if within.as_ref().is_some_and(|within| whole.starts_with(within)) {
+            return Err(format!(
+                "{} is in the folder of the evidence, which stays as it is: write the report somewhere else",
+                path.display()
+            ));
+        }
+        if seen.contains(&whole) {
+            return Err(format!("two reports cannot both be written to {}", path.display()));
+        }
+        seen.push(whole);
+    }
+    Ok(())
+}
+
 /// The forms of the report that go into files.
 fn write_files(report: &Report, files: [Option<PathBuf>; 3]) -> Result<(), String> {
     let write = |path: &Path, bytes: &[u8]| {
@@ -182,6 +211,10 @@ fn read_seen(path: &Path) -> std::io::Result<Seen> {
     let failed = |error: std::io::Error| {
         std::io::Error::new(error.kind(), format!("cannot read {from}: {error}"))
     };
+    // Opening what is no plain file may wait for ever.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("expected a site's file `checkpoint`")));
+    }
     let mut note = String::new();
     let file = fs::File::open(path).map_err(failed)?;
     file.take(MAX_NOTE as u64 + 1).read_to_string(&mut note).map_err(failed)?;

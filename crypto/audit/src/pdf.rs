@@ -21,7 +21,7 @@ use pdf_writer::types::StructRole;
 
 use crate::facts::facts;
 use crate::report::{Line, Report, RoundReport, Verdict};
-use crate::text::conclusion;
+use crate::text::{conclusion, shown};
 use crate::words::{Answer, Basis, Behind, Place, Said, answers};
 use flow::{Ink, Piece};
 use font::Fonts;
@@ -48,7 +48,7 @@ pub fn pdf(report: &Report) -> Result<Vec<u8>, PdfError> {
     let fonts = Fonts::load()?;
     let mut sheets = Sheets::new(&fonts);
     let document = sheets.tags.root();
-    let name = format!("Audit of study {}", report.study.name);
+    let name = format!("Audit of study {}", shown(&report.study.name));
     write_head(report, &name, document, &mut sheets);
     for answer in answers(report) {
         write_answer(&answer, document, &mut sheets);

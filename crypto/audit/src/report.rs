@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringfence_crypto::cohorts::CohortReport;
 use ringfence_crypto::evidence::{Check, Found, RoundSummary};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::Checkpoint;
@@ -189,6 +190,8 @@ pub struct Report {
     pub study: StudyReport,
     /// The log's state that all is held against, if it could be told.
     pub checkpoint: Option<Checkpoint>,
+    /// What the sums of all rounds could tell together, if the rounds could be read.
+    pub cohorts: Option<CohortReport>,
     /// Both signed heads wherever the log was found to be forked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<Fork>,

@@ -116,8 +116,11 @@ impl Rounds {
             return check(
                 Verdict::Missing,
                 format!(
-                    "{} rounds have no file, the first of them round {missing}: fetch the export again.",
-                    self.missing.len()
+                    "{} no file, the first of them round {missing}: fetch the export again.",
+                    match self.missing.len() {
+                        1 => "1 round has".to_owned(),
+                        more => format!("{more} rounds have"),
+                    }
                 ),
             );
         }

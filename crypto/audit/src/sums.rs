@@ -86,8 +86,8 @@ fn added(
             Err(error) => return Err(unreadable(&path, &error)),
         }
     }
-    if let (Some(first), gone) = (absent.first(), gone) {
-        return Err(without(&absent, set.len(), first, gone));
+    if let Some(first) = absent.first() {
+        return Err(without(absent.len(), set.len(), first, gone));
     }
     let adding = Adding { folder, kept, set, ranges, wire_bits };
     match options.sample {
@@ -96,20 +96,20 @@ fn added(
     }
 }
 
-/// What is said where bodies are not in the folder.
-fn without(absent: &[&SiteId], of: usize, first: &SiteId, gone: Option<String>) -> Lack {
-    match gone {
-        Some(said) => (
+/// What is said where bodies are not in the folder. A server deletes all of a round, and says so without
+/// a signature: its words are a stranger's, and are not repeated.
+fn without(absent: usize, of: usize, first: &SiteId, gone: bool) -> Lack {
+    match gone && absent == of {
+        true => (
             Verdict::Gone,
             format!(
-                "Bodies were deleted when the time for which the operator keeps them was over, and cannot be added up any more. What they were stays signed: {of} digests in the sites' headers. The aggregator said: {said}"
+                "None of the {of} bodies is here, and the folder says, in a note that nobody signed, that the time for which the operator keeps them was over: they cannot be added up any more. What they were stays signed: {of} digests in the sites' headers."
             ),
         ),
-        None => (
+        false => (
             Verdict::Missing,
             format!(
-                "{} of {of} bodies of the set are not in this folder, the first of them that of {first}: the sum was not added up again.",
-                absent.len()
+                "{absent} of {of} bodies of the set are not in this folder, the first of them that of {first}: the sum was not added up again."
             ),
         ),
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Line, Report, Verdict};
-use crate::words::{Answer, answers};
+use crate::facts::facts;
+use crate::report::{Line, Report, Subject, Verdict};
+use crate::words::{Answer, answers, count};
 
 /// The report as text, for a terminal: plain sentences, the study's checks, and each round's.
 pub fn text(report: &Report) -> String {
@@ -33,14 +34,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             round.round,
             state.map_or(String::new(), |s| format!(", {s}"))
         )?;
-        if let Some(summary) = &round.summary {
-            for out_of in &summary.excluded {
-                writeln!(out, "        left out: {}: {}", out_of.site, out_of.reason)?;
-            }
-            if !summary.absent.is_empty() {
-                let sites: Vec<&str> = summary.absent.iter().map(|site| site.as_str()).collect();
-                writeln!(out, "        did not contribute: {}", sites.join(", "))?;
-            }
+        for (name, value) in round.summary.iter().flat_map(facts).skip(1) {
+            writeln!(out, "        {}: {value}", name.to_lowercase())?;
         }
         round.lines.iter().try_for_each(|line| write_line(line, out))?;
     }
@@ -63,20 +58,40 @@ fn write_line(line: &Line, out: &mut String) -> std::fmt::Result {
 
 /// What the report comes to, in one sentence.
 pub(crate) fn conclusion(report: &Report) -> String {
-    let count = |verdict| report.all().filter(|(_, line)| line.verdict == verdict).count();
-    let (all, faults) = (report.all().count(), count(Verdict::False));
-    let (missing, gone) = (count(Verdict::Missing), count(Verdict::Gone));
+    let of = |verdict| report.all().filter(|(_, line)| line.verdict == verdict).count();
+    let (all, faults) = (report.all().count(), of(Verdict::False));
+    let (missing, gone) = (of(Verdict::Missing), of(Verdict::Gone));
+    let all = count(all, "check");
     match report.verdict {
-        Verdict::False => format!("{faults} of {all} checks found something false."),
+        Verdict::False => format!("{faults} of {all} found something false."),
         Verdict::Missing => format!(
-            "Nothing was found to be false; {missing} of {all} checks could not be made, for what they need is not in the folder."
+            "Nothing was found to be false; {missing} of {all} could not be made, for what they need is not in the folder."
         ),
         Verdict::Gone => format!(
-            "All is proven that can be: in {gone} checks bodies are gone that the operator keeps no longer."
+            "All is proven that can be{}: the bodies of {} are not here, since the operator keeps them no longer, as the folder says.",
+            as_of(report),
+            count(gone, "round")
         ),
-        Verdict::Pending => "All is proven as far as the study has come.".to_owned(),
-        Verdict::Proven => format!("All {all} checks are proven."),
+        Verdict::Pending => format!("All is proven as far as the study has come{}.", as_of(report)),
+        Verdict::Proven => format!("All {all} are proven{}.", as_of(report)),
     }
+}
+
+/// Of which state of the study that is, and what was left out: a folder cannot show what came later.
+fn as_of(report: &Report) -> String {
+    let rounds = report.rounds.len();
+    let rounds = match report.study.training.rounds() {
+        Some(planned) => {
+            format!("{rounds} of {}", count(planned as usize, "planned round"))
+        }
+        None => count(rounds, "round"),
+    };
+    let size = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
+    let sums = match report.all().any(|(_, line)| line.check == Subject::Sum) {
+        true => "",
+        false => "; no sum was added up again",
+    };
+    format!(", for the log as it stood at {size} statements, with {rounds}{sums}")
 }
 
 /// A stranger's lines, indented.
@@ -84,7 +99,15 @@ fn lines(text: &str) -> String {
     text.lines().map(|line| format!("    {}\n", shown(line))).collect()
 }
 
-/// A stranger's text without what would move a terminal's cursor.
+/// A stranger's text without what would move a terminal's cursor, turn what stands beside it, or not be
+/// seen.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    let unseen = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{feff}')
+            || ('\u{200b}'..='\u{200f}').contains(&letter)
+            || ('\u{2028}'..='\u{202e}').contains(&letter)
+            || ('\u{2060}'..='\u{206f}').contains(&letter)
+    };
+    text.chars().map(|letter| if unseen(letter) { '\u{fffd}' } else { letter }).collect()
 }

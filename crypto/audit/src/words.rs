@@ -229,7 +229,7 @@ fn worst(check: &'static str, report: &Report) -> Behind {
 }
 
 /// So many of something: `1 round`, `3 rounds`.
-fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),

@@ -22,20 +22,32 @@ fn with_whole(checks: &[&'static str]) -> Vec<&'static str> {
 pub(super) fn protected(report: &Report) -> Vec<Sentence> {
     let in_state =
         |state| count(summaries(report).filter(|round| round.state == state).count(), "round");
-    let (opened, aborted) = (in_state(RoundState::Opened), in_state(RoundState::Aborted));
+    let opened = in_state(RoundState::Opened);
+    let aborted = match summaries(report).filter(|round| round.state == RoundState::Aborted).count()
+    {
+        0 => String::new(),
+        rounds => format!(
+            "; {} ended without a sum, by decision of the key holders",
+            count(rounds, "round")
+        ),
+    };
+    let only = match summaries(report).any(|round| !round.named.is_empty()) {
+        true => "But for what disputes made readable (below), only sums were",
+        false => "Only sums were made readable",
+    };
     let mut sentences = vec![
         Sentence::assumption(format!(
             "Patients' data stay at their site (a hospital, or another member of the study): the published program sends encrypted updates of the model and, about the data, {}.",
             told(report)
         )),
         Sentence::checked(
-            "Every update in the log came encrypted: its site signed the digest of what it sent, and the server signed that it has it.",
+            "Every update in the log is the one that its site sent: the site signed its digest, and the server signed that it has it.",
             "that every update was signed by its site and received as it was sent",
             ["contributions", "receipts", "log"],
         ),
         Sentence::checked(
             format!(
-                "Only sums were made readable: one in each of {opened}, over one set of at least {} sites that the key holders certified; in {aborted} nothing was, by decision of the key holders. No two sums are over updates of the same model.",
+                "{only}: one in each of {opened}, over one set of at least {} sites that the key holders certified{aborted}. No two sums are over updates of the same model.",
                 report.study.min_sites
             ),
             "that only sums were made readable, and one in each round",
@@ -70,6 +82,7 @@ fn single_keys(report: &Report) -> Sentence {
     let named = || summaries(report).flat_map(|round| &round.named);
     let disputes = named().filter(|named| named.position.is_some()).count();
     let sites: usize = named().map(|named| named.sites.len()).sum();
+    let singled_out = report.cohorts.as_ref().is_some_and(|told| !told.singled_out.is_empty());
     let mut words = String::new();
     if disputes > 0 {
         words += &format!(
@@ -78,6 +91,9 @@ fn single_keys(report: &Report) -> Sentence {
         );
     }
     words += &match (sites, disputes) {
+        (0, 0) if singled_out => {
+            "What a single site sent was never made readable by itself. What the sums of several rounds tell together is another matter, and is said below.".to_owned()
+        }
         (0, 0) => "What a single site sent was never made readable, nor a part of it.".to_owned(),
         (0, _) => "No single site's key was opened.".to_owned(),
         _ => format!(
@@ -149,7 +165,11 @@ pub(super) fn assumptions(report: &Report) -> Vec<Sentence> {
     vec![
         Sentence::checked(
             format!(
-                "At most {c} sites collude. In each round {m} sites hold keys, {q} of them must certify a set, and {t} open its sum: while no more than {c} collude, two sets cannot both be certified."
+                "At most {} In each round {m} sites hold keys, {q} of them must certify a set, and {t} open its sum: while no more than {c} collude, two sets cannot both be certified.",
+                match c {
+                    1 => "1 site colludes with the server.".to_owned(),
+                    c => format!("{c} sites collude."),
+                }
             ),
             "that two sets could not both be certified",
             ["study", "certificate"],

@@ -1,10 +1,11 @@
 //! What was not protected, and what the report itself cannot show.
 
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel};
 
-use super::Sentence;
 use super::answers::{WHOLE, summaries};
-use crate::report::Report;
+use super::{Sentence, count};
+use crate::report::{Report, Subject};
 
 pub(super) fn unprotected(report: &Report) -> Vec<Sentence> {
     let mut sentences = match report.study.privacy {
@@ -46,10 +47,37 @@ fn together(report: &Report) -> Sentence {
             ["cohorts"],
         ),
         _ => Sentence::checked(
-            "What sums of rounds with different members tell of the members in which they differ, beyond the noise that the study adds, if any: the check measures how few sites that can be.",
+            format!(
+                "What sums of rounds with different members tell of the members in which they differ, beyond the noise that the study adds, if any. {}",
+                fewest(report)
+            ),
             "a measure of what the sums of several rounds tell together",
             ["cohorts"],
         ),
+    }
+}
+
+/// The worst that the sums come to, in a sentence.
+fn fewest(report: &Report) -> String {
+    let Some(told) = &report.cohorts else { return String::new() };
+    match (told.singled_out.as_slice(), told.fewest) {
+        (_, None) => "No sum was opened yet.".to_owned(),
+        ([], Some(fewest)) => format!(
+            "Were a site's update the same in every round, some combination of the sums would be over as few as {}.",
+            count(fewest.at_most, "site")
+        ),
+        (alone, _) => {
+            let named: Vec<&str> = alone.iter().take(8).map(SiteId::as_str).collect();
+            let more = match alone.len().saturating_sub(named.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(
+                "Were a site's update the same in every round, the sums would tell the update of {} by itself: {}{more}.",
+                count(alone.len(), "site"),
+                named.join(", ")
+            )
+        }
     }
 }
 
@@ -110,6 +138,26 @@ fn odds(epsilon: f32, delta: f32, guess: &str) -> String {
     )
 }
 
+/// How far the folder goes. A server can hand out the beginning of its log as if that were all.
+fn until(report: &Report) -> String {
+    let size = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
+    let dates = summaries(report).flat_map(|round| [Some(round.opened_at), round.closed_at]);
+    let last = match dates.flatten().max() {
+        Some(last) => format!(", the last dated one of {}", last.utc()),
+        None => String::new(),
+    };
+    let seen = report.lines.iter().find(|line| line.check == Subject::Witnesses);
+    let seen = match seen {
+        Some(line) => format!(" What the sites say of it: {}", line.words),
+        None => " It has nothing of the sites on whether this is the log that they were shown."
+            .to_owned(),
+    };
+    format!(
+        "What came later: this folder is the log as it stood at {}{last}, and a server can give out the beginning of its log as if it were all. Ask a site how many statements its last checkpoint has, or compare the checkpoint that it keeps (ringfence-audit --seen).{seen}",
+        count(usize::try_from(size).unwrap_or(usize::MAX), "statement")
+    )
+}
+
 pub(super) fn belief(report: &Report) -> Vec<Sentence> {
     vec![
         Sentence::checked(
@@ -125,6 +173,7 @@ pub(super) fn belief(report: &Report) -> Vec<Sentence> {
             "that the folder is complete and unaltered",
             ["study", "rounds", "one-history", "whole-log", "log"],
         ),
+        Sentence::limit(until(report)),
         Sentence::limit(
             "A site that was shown another log than this one would have to compare: two heads of the log that do not agree convict the server.",
         ),

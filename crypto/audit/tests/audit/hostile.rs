@@ -1,6 +1,7 @@
 //! Exports that are made to harm whoever reads them: each has its verdict, soon and in little memory.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -77,23 +78,51 @@ fn what_is_no_plain_file_is_not_opened() {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     };
     let folder_instead = |path: &Path| fs::create_dir(path).unwrap();
-    let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
-    for by in [&folder_instead as &dyn Fn(&Path), &fifo, &endless] {
+    let endless = |path: &Path| symlink("/dev/zero", path).unwrap();
+    let nowhere = |path: &Path| symlink("nowhere", path).unwrap();
+    let itself = |path: &Path| symlink(path, path).unwrap();
+    for (by, words) in [
+        (&folder_instead as &dyn Fn(&Path), "it is no plain file"),
+        (&fifo, "it is no plain file"),
+        (&endless, "it is a link"),
+        (&nowhere, "it is a link"),
+        (&itself, "it is a link"),
+    ] {
         for (file, round, check) in FILES {
             let folder = honest();
             replace(&folder.path().join(file), by);
-            is_false(&soon(folder.path()).unwrap(), round, check, "it is no plain file");
+            is_false(&soon(folder.path()).unwrap(), round, check, words);
         }
         let folder = honest();
         replace(&folder.path().join("study.json"), by);
-        assert!(soon(folder.path()).unwrap_err().contains("it is no plain file"));
+        assert!(soon(folder.path()).unwrap_err().contains(words));
     }
-    // A link that leads nowhere is no file; one that leads to itself cannot be read.
     let folder = honest();
-    let sum = folder.path().join("rounds/0.bodies/site-3");
-    fs::remove_file(&sum).unwrap();
-    std::os::unix::fs::symlink(&sum, &sum).unwrap();
-    is_false(&soon(folder.path()).unwrap(), Some(0), Subject::Sum, "cannot be read");
+    fs::remove_dir_all(folder.path().join("rounds")).unwrap();
+    fs::write(folder.path().join("rounds"), "").unwrap();
+    assert!(soon(folder.path()).unwrap_err().contains("it is no folder; fetch the export again"));
+}
+
+/// Who makes an export puts links to the reader's own files into it: nothing of them is in the report.
+#[test]
+fn nothing_of_what_links_lead_to_is_reported() {
+    let own = tempfile::tempdir().unwrap();
+    fs::write(own.path().join("secret"), "a secret of the reader's\n").unwrap();
+    for name in ["log/entries.txt", "log/checkpoint", "log/cosignatures.json", "rounds/0.gone"] {
+        let folder = honest();
+        let path = folder.path().join(name);
+        _ = fs::remove_file(&path);
+        symlink(own.path().join("secret"), &path).unwrap();
+        let report = soon(folder.path()).unwrap();
+        assert!(!text(&report).contains("secret of"), "{}", text(&report));
+        assert_eq!(report.exit_code(), 1, "{name}: {}", text(&report));
+    }
+    // A folder that is one leads out as well.
+    let folder = honest();
+    let bodies = folder.path().join("rounds/0.bodies");
+    fs::rename(&bodies, own.path().join("bodies")).unwrap();
+    symlink(own.path().join("bodies"), &bodies).unwrap();
+    is_false(&soon(folder.path()).unwrap(), Some(0), Subject::Sum, "it is a link");
 }
 
 #[test]

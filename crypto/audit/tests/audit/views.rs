@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ringfence_audit::{Disk, Options, Report, Seen, Subject, Verdict, audit, text, write_proofs};
-use ringfence_crypto::id::{RoundNumber, UnixSeconds};
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{LogEntry, NoteKey, SignedNote, TlogProof, origin};
 use ringfence_testkit::{Record, rng};
 use signed_note::{Note, StandardVerifier, VerifierList};
