@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ringfence_crypto::held::{ExtractList, LIST, NamedFile};
+use ringfence_crypto::held::{ExtractList, LIST, NamedFile, TakenFolder};
 use ringfence_crypto::wire::json;
 use ringfence_durable::Readers;
 
@@ -137,11 +137,39 @@ pub async fn extract(options: &ExtractOptions) -> Result<ExtractList, ExtractErr
         }
     }
     let program = format!("ringfence-aggregator {}", env!("CARGO_PKG_VERSION"));
-    let list = ExtractList { program, named: named(options)?, memory };
+    let taken = taken(out)?;
+    let list = ExtractList { program, named: named(options)?, memory, taken };
     let path = out.join(LIST);
     ringfence_durable::create(&path, &json::compact(&list), Readers::Owner)
         .map_err(ExtractError::io(&path))?;
     Ok(list)
+}
+
+/// How much lies in each folder of the extract.
+fn taken(out: &Path) -> Result<Vec<TakenFolder>, ExtractError> {
+    let mut taken = Vec::new();
+    for entry in fs::read_dir(out).map_err(ExtractError::io(out))? {
+        let entry = entry.map_err(ExtractError::io(out))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let mut folder = TakenFolder { name, files: 0, bytes: 0 };
+        add_up(&entry.path(), &mut folder)?;
+        taken.push(folder);
+    }
+    taken.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(taken)
+}
+
+fn add_up(path: &Path, to: &mut TakenFolder) -> Result<(), ExtractError> {
+    for entry in fs::read_dir(path).map_err(ExtractError::io(path))? {
+        let entry = entry.map_err(ExtractError::io(path))?;
+        let of = entry.metadata().map_err(ExtractError::io(&entry.path()))?;
+        if of.is_dir() {
+            add_up(&entry.path(), to)?;
+        } else {
+            (to.files, to.bytes) = (to.files + 1, to.bytes + of.len());
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder, in which nobody else may look.

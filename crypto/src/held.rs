@@ -320,6 +320,20 @@ pub struct ExtractList {
     pub named: Vec<NamedFile>,
     /// The process whose memory is in it; none where none was asked for.
     pub memory: Option<MemoryRead>,
+    /// How much lies in each of its folders.
+    pub taken: Vec<TakenFolder>,
+}
+
+/// A folder of an extract, as it was filled: so that what is taken out of it later is missed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakenFolder {
+    /// Its name.
+    pub name: String,
+    /// Files in it and below.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A file that an extract names and does not copy.

@@ -7,10 +7,11 @@
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
 //! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
-//! machine), [`evidence`] (a round's statements in one file, checked offline), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
-//! (a part of a body, checked alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose
-//! shares are sound), [`cohorts`] (what the sums of several rounds could tell of few sites), [`held`]
-//! (all that an aggregator holds, and what of it speaks of an update).
+//! machine), [`evidence`] (a round's statements in one file, checked offline), [`api`] (the REST
+//! service's messages), [`request`] (who sends them), [`chunk_group`] (a part of a body, checked
+//! alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose shares are sound),
+//! [`cohorts`] (what the sums of several rounds could tell of few sites), [`held`] (all that an
+//! aggregator holds, and what of it speaks of an update), [`letters`] (of names that others chose).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -24,6 +25,7 @@ pub mod held;
 mod hexadecimal;
 pub mod id;
 pub mod layout;
+pub mod letters;
 pub mod log;
 pub mod protocol;
 pub mod request;

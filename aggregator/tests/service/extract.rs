@@ -68,6 +68,20 @@ async fn everything_is_taken_while_it_serves_and_secrets_are_named() {
         assert!(!holds(&out, secret));
     }
 
+    // What is taken out of it later is missed.
+    assert_eq!((report.altered.as_slice(), report.exit_code()), (&[] as &[String], 0));
+    let table = out.join("tables/events.jsonl");
+    let rows = fs::read(&table).unwrap();
+    fs::remove_file(&table).unwrap();
+    let gutted = operator(&out, &[]).unwrap();
+    assert_eq!(gutted.exit_code(), 3);
+    let said = operator_text(&gutted);
+    assert!(
+        said.contains("not all that was taken") && said.contains("NOT AS TAKEN  tables: "),
+        "{said}"
+    );
+    fs::write(&table, rows).unwrap();
+
     refused(&extract(&aggregator, &out).output().unwrap(), &["is there already", "--out"]);
     let inside = aggregator.data().join("extract");
     refused(&extract(&aggregator, &inside).output().unwrap(), &["is in", "elsewhere"]);

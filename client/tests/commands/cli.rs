@@ -77,6 +77,9 @@ fn every_wrong_step_says_what_to_do() {
     let all = ["a.public.json", "b.public.json", "c.public.json"];
     refused(&new_study(&all, &[]), "model.safetensors");
     model(&folder.path().join("model.safetensors"), 10, 0.0);
+    let mut turned = new_study(&all, &[]);
+    turned[3] = "lungs\u{202e}gnul";
+    refused(&turned, "turn others round: \"lungs\\u{202e}gnul\"; leave them out");
     refused(&new_study(&all[..2], &[]), "expected 3 to 10000 sites, got 2");
     refused(&new_study(&["a.public.json", "a.public.json", "b.public.json"], &[]), "stands twice");
     refused(&new_study(&all, &["--bits", "25"]), "expected 2 to 24 bits a value, got 25");

@@ -15,6 +15,8 @@
     reason = "a tool for tests, with their code"
 )]
 
+#[path = "../tests/audit/cosigned.rs"]
+mod cosigned;
 #[path = "../tests/audit/export.rs"]
 mod export;
 #[path = "../tests/audit/lies.rs"]
@@ -41,8 +43,8 @@ fn main() {
                 // Half of them say who has cosigned the log: nobody, or a few sites.
                 if number.is_multiple_of(2) {
                     let sites: Vec<usize> = (0..(number / 2 % 5) as usize).collect();
-                    let note = export::cosigned(&study, &sites, 1_800_000_000);
-                    export::put_cosigned(&folder, &[note]);
+                    let note = cosigned::cosigned(&study, &sites, 1_800_000_000);
+                    cosigned::put_cosigned(&folder, &[note]);
                 }
                 serde_json::json!({"what": "nothing", "named": [], "unreadable": false})
             }

@@ -106,6 +106,7 @@ pub fn operator(path: &Path, canaries: &[Canary]) -> Result<OperatorReport, Oper
         list: extract.list.clone(),
         items: items.collect(),
         unknown: unknown.collect(),
+        altered: extract.altered.clone(),
         bodies,
         search,
     })

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ringfence_crypto::letters::is_unseen;
+
 use crate::facts::facts;
 use crate::report::{Line, Report, Subject, Verdict};
 use crate::words::{Answer, answers, count};
@@ -102,12 +104,5 @@ fn lines(text: &str) -> String {
 /// A stranger's text without what would move a terminal's cursor, turn what stands beside it, or not be
 /// seen.
 pub(crate) fn shown(text: &str) -> String {
-    let unseen = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{feff}')
-            || ('\u{200b}'..='\u{200f}').contains(&letter)
-            || ('\u{2028}'..='\u{202e}').contains(&letter)
-            || ('\u{2060}'..='\u{206f}').contains(&letter)
-    };
-    text.chars().map(|letter| if unseen(letter) { '\u{fffd}' } else { letter }).collect()
+    text.chars().map(|letter| if is_unseen(letter) { '\u{fffd}' } else { letter }).collect()
 }

@@ -75,8 +75,8 @@ pub(super) fn page(
                 Some((view, _)) => margin(study, view.margin),
                 None => margin(study, Margin::of(study, study.roster.len())),
             })
-            (disputes(id, live, latest.as_ref().map(|(view, _)| &**view)))
             (thresholds(study))
+            (disputes(id, live, latest.as_ref().map(|(view, _)| &**view)))
             (log_head(live, cosigned)?)
         }
     })

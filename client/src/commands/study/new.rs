@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_clock::Clock;
+use ringfence_crypto::letters::is_unseen;
 use ringfence_crypto::statement::{PrivacyPolicy, RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
@@ -12,6 +13,7 @@ use ringfence_keys::study::spending::check_budget;
 use ringfence_learning::{PlanError, TrainOptions, TrainingPlan};
 use ringfence_options::{USUAL_SEED, number, pinned, private_options};
 use ringfence_site::model;
+use ringfence_site::transport::escaped;
 use ringfence_weights::Weights;
 
 use super::describe::summary;
@@ -105,6 +107,12 @@ const NO_PLAN: &str = "a study pins how its sites train; for a model of another 
 impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.replacing.check(&self.out)?;
+        // It stands in reports and on pages, where such letters turn or hide what is beside them.
+        anyhow::ensure!(
+            !self.name.chars().any(is_unseen),
+            "the study's name has letters that are not seen or turn others round: \"{}\"; leave them out",
+            escaped(&self.name)
+        );
         let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
         let (training, plan, weights) = self.training()?;
         let rounds = training.rounds();

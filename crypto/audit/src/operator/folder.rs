@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringfence_crypto::held::{self, ExtractList, LIST, Place};
+use ringfence_crypto::held::{self, ExtractList, LIST, Place, TakenFolder};
 use ringfence_crypto::wire::json;
 
 use super::OperatorError;
@@ -38,6 +38,8 @@ pub(super) struct Extract {
     pub(super) files: Vec<ExtractFile>,
     /// Paths that the list of what is held does not know.
     pub(super) unknown: Vec<String>,
+    /// Folders in which less lies, or more, than was taken.
+    pub(super) altered: Vec<String>,
 }
 
 impl Extract {
@@ -55,7 +57,8 @@ impl Extract {
         files.sort_by(|one, other| one.name.cmp(&other.name));
         let unknown = files.iter().filter(|file| file.kind.is_none() && file.name != LIST);
         let unknown = unknown.map(|file| file.name.clone()).collect();
-        Ok(Self { root: root.to_owned(), list, files, unknown })
+        let altered = altered(&list, &files);
+        Ok(Self { root: root.to_owned(), list, files, unknown, altered })
     }
 
     pub(super) fn path(&self, file: &ExtractFile) -> PathBuf {
@@ -74,6 +77,24 @@ impl Extract {
         let sizes: Vec<u64> = of_files.chain(named.map(|named| named.bytes)).collect();
         (!sizes.is_empty()).then(|| (sizes.len() as u64, sizes.iter().sum()))
     }
+}
+
+/// What is not as the list says that it was taken.
+fn altered(list: &ExtractList, files: &[ExtractFile]) -> Vec<String> {
+    let differs = |taken: &TakenFolder| {
+        let within =
+            files.iter().filter(|file| file.name.split('/').next() == Some(taken.name.as_str()));
+        let here = within.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.bytes));
+        (here != (taken.files, taken.bytes)).then_some(here)
+    };
+    let said = list.taken.iter().filter_map(|taken| {
+        let (files, bytes) = differs(taken)?;
+        Some(format!(
+            "{}: {} files of {} bytes were taken, {files} files of {bytes} bytes are here",
+            taken.name, taken.files, taken.bytes
+        ))
+    });
+    said.collect()
 }
 
 /// All files; a link is one of its own and not followed.

@@ -52,6 +52,8 @@ pub struct OperatorReport {
     pub items: Vec<Item>,
     /// Everything that is not: files, tables' rows.
     pub unknown: Vec<String>,
+    /// Folders of the extract in which less lies, or more, than was taken.
+    pub altered: Vec<String>,
     /// Whether stored bodies look like noise.
     pub bodies: Bodies,
     /// Where updates were found; none where none were looked for.
@@ -60,12 +62,13 @@ pub struct OperatorReport {
 
 impl OperatorReport {
     /// What it ends with: 1 where something of an update is to be read, or a body is not what a mask
-    /// makes; 3 where something is held that the list does not know; 0 otherwise.
+    /// makes; 3 where something is held that the list does not know, or is not as it was taken; 0
+    /// otherwise.
     pub fn exit_code(&self) -> u8 {
         let found = self.search.as_ref().is_some_and(|search| !search.found.is_empty());
         if found || self.bodies.is_suspect() {
             1
-        } else if !self.unknown.is_empty() {
+        } else if !self.unknown.is_empty() || !self.altered.is_empty() {
             ringfence_exit::INCOMPLETE
         } else {
             0
@@ -104,6 +107,9 @@ fn write(report: &OperatorReport, out: &mut String) -> std::fmt::Result {
     }
     for unknown in &report.unknown {
         writeln!(out, "NOT KNOWN  {}", shown(unknown))?;
+    }
+    for altered in &report.altered {
+        writeln!(out, "NOT AS TAKEN  {}", shown(altered))?;
     }
     for named in &report.list.named {
         let (kind, path) = (shown(&named.kind), shown(&named.path));
@@ -183,6 +189,10 @@ fn conclusion(report: &OperatorReport) -> String {
             1 => "One thing is held that this program does not know: see below.".to_owned(),
             more => format!("{more} things are held that this program does not know: see below."),
         };
+    }
+    if !report.altered.is_empty() {
+        return "This is not all that was taken, or more than it: see below; take a new extract."
+            .to_owned();
     }
     let searched = match &report.search {
         Some(_) => "none of the updates that were looked for is there in the clear",

@@ -10,7 +10,7 @@ use ringfence_crypto::signature::{Statement as _, sign};
 use ringfence_crypto::statement::{Closing, Included, Opening, Spent, Subject as Opened};
 use ringfence_testkit::Record;
 
-use crate::export::cosigned;
+use crate::cosigned::cosigned;
 use crate::studies::{ALL, apart, private, record, spending};
 use crate::tampering::Tampering;
 

@@ -8,6 +8,7 @@
 
 mod cohorts;
 mod command;
+mod cosigned;
 mod dpia;
 mod evidence;
 mod export;

@@ -13,7 +13,8 @@ use ringfence_crypto::log::{LogEntry, SignedNote, StudyLog};
 use ringfence_testkit::Record;
 use serde_json::Value;
 
-use crate::export::{export, put_cosigned};
+use crate::cosigned::put_cosigned;
+use crate::export::export;
 use crate::lies;
 use crate::studies::{eventful, random, record};
 

@@ -10,7 +10,8 @@ use ringfence_testkit::{Record, rng};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{Checkpoint, Hash, check_record, record_hash};
 
-use crate::export::{cosigned, export, put_cosigned};
+use crate::cosigned::{cosigned, put_cosigned};
+use crate::export::export;
 use crate::honest::verdict;
 use crate::studies::record;
 
