@@ -6,6 +6,7 @@ mod kernel_gradient;
 mod lanes;
 pub(crate) mod settings;
 mod window;
+mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 

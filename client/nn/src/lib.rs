@@ -56,8 +56,12 @@
 //!
 //! Tensors on another device go through [`portable`], the same operations put together from candle's.
 //!
-//! Winograd's algorithm (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-//! 2016) is not used: direct sums reach the target, and have no error of transforms to watch.
+//! 3x3 convolutions at stride 1 with eight channels or more on both sides, their inputs' gradients and
+//! their kernels' are computed by Winograd's algorithm (Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", 2016), on tiles of 4x4 outputs: a quarter of the multiplications,
+//! for errors of about ten times those of the direct sums, within `1e-5` of the largest value. Whether
+//! it is used depends on the layer's shape alone, never on the batch. Where a bound on rounding
+//! matters (gradients of which only the length was taken, for differential privacy), sums stay direct.
 
 mod block;
 mod conv;

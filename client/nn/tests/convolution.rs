@@ -37,6 +37,8 @@ fn cases() -> Vec<Case> {
         (conv(2, 1, 2, 3), [2, 8, 7, 9], 6, [2, 3]),
         (conv(1, 1, 1, 4), [1, 6, 6, 4], 4, [3, 3]),
         (conv(1, 1, 1, 2), [1, 5, 5, 64], 80, [3, 3]),
+        (conv(1, 0, 1, 1), [1, 10, 8, 8], 16, [3, 3]),
+        (conv(1, 2, 1, 1), [2, 5, 6, 9], 12, [3, 3]),
     ]
 }
 
@@ -58,7 +60,8 @@ fn values_equal_candles() {
         assert!(error(&ours, &first(&theirs)) < 1e-12, "{case:?}");
         let f32 = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
         let fast = conv.apply(&f32(&x), &f32(&k), Some(&f32(&bias))).unwrap();
-        assert!(error(&fast, &theirs) < 2e-6, "{case:?}: {}", error(&fast, &theirs));
+        // Winograd's algorithm is off by more than direct sums, whose bound would be 2e-6.
+        assert!(error(&fast, &theirs) < 1e-5, "{case:?}: {}", error(&fast, &theirs));
     }
 }
 

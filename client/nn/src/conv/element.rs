@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::slice::from_ref;
 
 use candle_core::{Result, WithDType, bail};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::gather::{Direction, Gather};
@@ -11,6 +12,7 @@ use super::kernel_gradient::KernelGradient;
 use super::settings::Conv2d;
 pub(crate) use super::window::NONE;
 use super::window::Window;
+use super::winograd::{Gradient, Tiles, Winograd};
 
 /// A type of numbers that can be convolved. `f32` runs on vector units; `f64` is written as the
 /// definition reads, for checking derivatives by finite differences.
@@ -69,6 +71,12 @@ impl Shape {
         (self.images, h, w, self.groups * self.width)
     }
 
+    /// The tiles of Winograd's algorithm where it is faster.
+    fn tiles(&self) -> Option<Tiles> {
+        let many = self.groups == 1 && self.depth >= FEW_CHANNELS && self.width >= FEW_CHANNELS;
+        many.then(|| Tiles::of(&self.window)).flatten()
+    }
+
     /// Values of a patch if patches are to be copied.
     fn patch(&self) -> Option<usize> {
         let few = self.groups == 1 && self.depth < FEW_CHANNELS && self.window.taps() > 1;
@@ -125,6 +133,18 @@ impl Element for f32 {
             let packed = gather.pack(&padded, Direction::Forward);
             return gather.run(images, &shape.patches(x, patch), &packed, bias);
         }
+        if let Some(tiles) = shape.tiles() {
+            let (source, direction) = (x, Direction::Forward);
+            return Arch::new().dispatch(Winograd {
+                tiles,
+                depth,
+                width,
+                source,
+                kernel,
+                direction,
+                bias,
+            });
+        }
         let gather = Gather {
             table: &window.inputs_of_outputs(),
             taps: window.taps(),
@@ -139,6 +159,17 @@ impl Element for f32 {
 
     fn input_gradient(shape: &Shape, g: &[f32], kernel: &[f32]) -> Vec<f32> {
         let Shape { images, window, groups, depth, width } = *shape;
+        if let Some(tiles) = shape.tiles() {
+            return Arch::new().dispatch(Winograd {
+                tiles: tiles.turned(),
+                depth: width,
+                width: depth,
+                source: g,
+                kernel,
+                direction: Direction::Backward,
+                bias: None,
+            });
+        }
         let gather = Gather {
             table: &window.outputs_of_inputs(),
             taps: window.taps(),
@@ -161,6 +192,26 @@ impl Shape {
     /// The gradients for the kernel of some units of images, each the sum over the images of its
     /// range, from all images' `x` and the gradient of the outputs.
     pub(crate) fn unit_kernel_gradients(
+        &self,
+        x: &[f32],
+        g: &[f32],
+        units: &[Range<usize>],
+    ) -> Vec<Vec<f32>> {
+        let Self { window, depth, width, .. } = *self;
+        let Some(tiles) = self.tiles() else {
+            return self.direct_kernel_gradients(x, g, units);
+        };
+        let (of_x, of_g) = (window.inputs() * depth, window.outputs() * width);
+        let run = |unit: &Range<usize>| {
+            let x = &x[unit.start * of_x..unit.end * of_x];
+            let g = &g[unit.start * of_g..unit.end * of_g];
+            Arch::new().dispatch(Gradient { tiles, depth, width, x, g })
+        };
+        units.par_iter().map(run).collect()
+    }
+
+    /// The same as plain sums of products: each is off by at most the roundings of its own terms.
+    pub(crate) fn direct_kernel_gradients(
         &self,
         x: &[f32],
         g: &[f32],

@@ -233,33 +233,46 @@ impl Task<'_> {
                     }
                 }
             }
-            let (steps, rest) = panel.as_chunks::<STEP>();
-            for (step, factors) in steps.iter().enumerate() {
-                let mut values = [&[0.0; STEP]; ROWS];
-                for (values, source) in values.iter_mut().zip(&sources) {
-                    let (chunks, _) = source.as_chunks::<STEP>();
-                    *values = &chunks[step];
-                }
-                for pair in 0..STEP / 2 {
-                    for (sums, values) in local.iter_mut().zip(&values) {
-                        for k in [2 * pair, 2 * pair + 1] {
-                            let value = simd.splat_f32s(values[k]);
-                            for (sum, factor) in sums.iter_mut().zip(&factors[k]) {
-                                *sum = simd.mul_add_e_f32s(value, *factor, *sum);
-                            }
-                        }
-                    }
-                }
-            }
-            for (k, factors) in (steps.len() * STEP..).zip(rest) {
-                for (sums, source) in local.iter_mut().zip(&sources) {
-                    let value = simd.splat_f32s(source[k]);
-                    for (sum, factor) in sums.iter_mut().zip(factors) {
+            multiply(simd, &mut local, &sources, panel);
+        }
+        *sums = local;
+    }
+}
+
+/// Adds the products of a tile's rows of source channels and a panel of the kernel.
+#[inline(always)]
+pub(super) fn multiply<S: Simd, const ROWS: usize, const REGISTERS: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; REGISTERS]; ROWS],
+    sources: &[&[f32]; ROWS],
+    panel: &[[S::f32s; REGISTERS]],
+) {
+    let mut local = *sums;
+    let (steps, rest) = panel.as_chunks::<STEP>();
+    for (step, factors) in steps.iter().enumerate() {
+        let mut values = [&[0.0; STEP]; ROWS];
+        for (values, source) in values.iter_mut().zip(sources) {
+            let (chunks, _) = source.as_chunks::<STEP>();
+            *values = &chunks[step];
+        }
+        for pair in 0..STEP / 2 {
+            for (sums, values) in local.iter_mut().zip(&values) {
+                for k in [2 * pair, 2 * pair + 1] {
+                    let value = simd.splat_f32s(values[k]);
+                    for (sum, factor) in sums.iter_mut().zip(&factors[k]) {
                         *sum = simd.mul_add_e_f32s(value, *factor, *sum);
                     }
                 }
             }
         }
-        *sums = local;
     }
+    for (k, factors) in (steps.len() * STEP..).zip(rest) {
+        for (sums, source) in local.iter_mut().zip(sources) {
+            let value = simd.splat_f32s(source[k]);
+            for (sum, factor) in sums.iter_mut().zip(factors) {
+                *sum = simd.mul_add_e_f32s(value, *factor, *sum);
+            }
+        }
+    }
+    *sums = local;
 }

@@ -54,12 +54,29 @@ impl KernelGradient<'_> {
                 arch.dispatch(Task { product: self, tile, x, g, group, channel, padded, sums });
             },
         );
-        self.ordered(&sums, rows, padded)
-    }
-
-    /// From the order in which sums are made to `[o, c / groups, taps]`.
-    fn ordered(&self, sums: &[f32], rows: usize, padded: usize) -> Vec<f32> {
         let Self { taps, depth, width, groups, .. } = *self;
+        Order { taps, groups, depth, width, rows, padded }.kernel(&sums)
+    }
+}
+
+/// The order in which sums are made: `[group][block of input channels][tap][channel][output channel]`.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub(super) taps: usize,
+    pub(super) groups: usize,
+    /// Input and output channels a group.
+    pub(super) depth: usize,
+    pub(super) width: usize,
+    /// Channels of a block.
+    pub(super) rows: usize,
+    /// Output channels filled up.
+    pub(super) padded: usize,
+}
+
+impl Order {
+    /// From this order to `[o, c / groups, taps]`.
+    pub(super) fn kernel(&self, sums: &[f32]) -> Vec<f32> {
+        let Self { taps, groups, depth, width, rows, padded } = *self;
         let row_blocks = depth.div_ceil(rows);
         let mut kernel = vec![0.0; groups * width * depth * taps];
         // Sixteen output channels at a time: a line of the sums is read as a whole, and the
@@ -71,10 +88,15 @@ impl KernelGradient<'_> {
                     let count = rows_out.len() / (depth * taps);
                     for c in 0..depth {
                         let start = (group * row_blocks + c / rows) * taps * rows + c % rows;
+                        let at = |tap: usize| (start + tap * rows) * padded + first;
+                        if taps == 9 && count == 16 {
+                            let lines = std::array::from_fn(|tap| &sums[at(tap)..][..16]);
+                            scatter(&lines, &mut rows_out[c * 9..], depth * 9);
+                            continue;
+                        }
                         for tap in 0..taps {
-                            let from = (start + tap * rows) * padded + first;
                             let to = rows_out[c * taps + tap..].iter_mut().step_by(depth * taps);
-                            for (out, value) in to.zip(&sums[from..from + count]) {
+                            for (out, value) in to.zip(&sums[at(tap)..][..count]) {
                                 *out = *value;
                             }
                         }
@@ -83,6 +105,15 @@ impl KernelGradient<'_> {
             },
         );
         kernel
+    }
+}
+
+/// Writes the nine taps of sixteen output channels, `apart` from one channel's to the next's.
+fn scatter(lines: &[&[f32]; 9], out: &mut [f32], apart: usize) {
+    for (o, out) in out.chunks_mut(apart).enumerate().take(16) {
+        if let Some(out) = out.first_chunk_mut::<9>() {
+            *out = lines.map(|line| line[o]);
+        }
     }
 }
 

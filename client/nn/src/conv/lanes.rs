@@ -20,15 +20,20 @@ pub(super) struct Tile {
 impl Tile {
     /// For outputs of `width` channels.
     pub(super) fn of(width: usize) -> Self {
-        struct Sizes;
-        impl WithSimd for Sizes {
-            type Output = (usize, bool);
+        struct Width(usize);
+        impl WithSimd for Width {
+            type Output = Tile;
             #[inline(always)]
-            fn with_simd<S: Simd>(self, _: S) -> (usize, bool) {
-                (S::F32_LANES, S::REGISTER_COUNT >= 32)
+            fn with_simd<S: Simd>(self, _: S) -> Tile {
+                Tile::of_unit::<S>(self.0)
             }
         }
-        let (lanes, many) = Arch::new().dispatch(Sizes);
+        Arch::new().dispatch(Width(width))
+    }
+
+    /// The same on a certain vector unit.
+    pub(super) fn of_unit<S: Simd>(width: usize) -> Self {
+        let (lanes, many) = (S::F32_LANES, S::REGISTER_COUNT >= 32);
         let registers = if width > lanes { 2 } else { 1 };
         Self { lanes, registers, many }
     }

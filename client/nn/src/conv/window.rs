@@ -44,6 +44,13 @@ impl Window {
         }
     }
 
+    /// The padding, if the kernel is 3x3 of neighbours, moves pixel by pixel, and meets no more padding
+    /// than image.
+    pub(super) fn padding_of_three(&self) -> Option<usize> {
+        let Conv2d { stride, padding, dilation, .. } = self.settings;
+        (self.kernel == (3, 3) && (stride, dilation) == (1, 1) && padding < 3).then_some(padding)
+    }
+
     pub(super) fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }

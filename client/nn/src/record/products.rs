@@ -164,7 +164,8 @@ impl Products {
                 values.into_iter().flatten().for_each(|value| *value = 0.0);
             }
             let all = 0..self.images();
-            let sums = self.shape.unit_kernel_gradients(&met, &scaled, from_ref(&all));
+            // Directly: the bound on a unit's length counts the roundings of such sums.
+            let sums = self.shape.direct_kernel_gradients(&met, &scaled, from_ref(&all));
             sums.into_iter().next().unwrap_or_default()
         })?;
         self.shaped(sum)
