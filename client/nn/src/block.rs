@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
+use crate::buffer::{AnyBuffer, Buffer, Kept};
 use crate::conv::{Conv2d, Element, InputGradient, KernelGradient, element};
 use crate::norm::passes::{Moments, Passes, Sizes};
 use crate::norm::{GroupNorm, differentiable};
@@ -79,7 +80,7 @@ impl ConvNorm {
 struct Operation {
     settings: ConvNorm,
     /// The convolution and each image's groups' moments, kept for the way back.
-    between: OnceLock<(CpuStorage, Vec<Moments>)>,
+    between: OnceLock<(AnyBuffer, Vec<Moments>)>,
     /// Where the parameters' gradients go, if not into those of the batch.
     record: Option<Record>,
 }
@@ -134,11 +135,12 @@ impl CustomOp3 for Operation {
         let GroupNorm { epsilon, relu, .. } = self.settings.norm;
         let out = for_float!(x, T => {
             let (scale, shift, bias) = split(values::<T>(rows, rows_at)?, sizes.channels)?;
-            let y = T::convolve(&shape, values(x, x_at)?, values(kernel, kernel_at)?, bias);
+            let mut y = Buffer::<T>::of(shape.outputs());
+            T::convolve(&shape, (values(x, x_at)?, values(kernel, kernel_at)?, bias), &mut y);
             let passes = Passes { sizes, relu, scale, bias: shift };
             let (out, moments) = passes.forward(epsilon, &y);
             // Fails if the operation runs a second time, on the same input then.
-            let _ = self.between.set((<T as crate::vector::Float>::store(y), moments));
+            let _ = self.between.set((T::erased(y), moments));
             out
         });
         Ok((out, out_shape))
@@ -162,10 +164,10 @@ impl CustomOp3 for Operation {
 }
 
 impl Operation {
-    fn between(&self) -> Result<&(CpuStorage, Vec<Moments>)> {
+    fn between<T: Kept>(&self) -> Result<(&[T], &[Moments])> {
         match self.between.get() {
-            Some(between) => Ok(between),
-            None => bail!("expected the convolution from the forward pass, found none"),
+            Some((y, moments)) if let Some(y) = T::values(y) => Ok((y, moments)),
+            _ => bail!("expected the convolution from the forward pass, found none"),
         }
     }
 
@@ -179,12 +181,13 @@ impl Operation {
     ) -> Result<Option<Tensor>> {
         let (shape, out, sizes) = self.shapes(x.shape(), kernel.shape())?;
         let relu = self.settings.norm.relu;
-        let (y, moments) = self.between()?;
-        let y = y.as_slice::<f32>()?;
+        let (y, moments) = self.between::<f32>()?;
+        let mut of_y = vec![0.0; y.len()];
         let (of_x, found) = tensor_values::<f32, _, 3>([kernel, rows, g], |[k, rows, g]| {
             let (scale, shift, _) = split(rows, sizes.channels)?;
-            let found = Passes { sizes, relu, scale, bias: shift }.backward(moments, y, g);
-            let of_x = x.track_op().then(|| f32::input_gradient(&shape, &found.x, k));
+            let passes = Passes { sizes, relu, scale, bias: shift };
+            let found = passes.backward(moments, (y, g), &mut of_y);
+            let of_x = x.track_op().then(|| f32::input_gradient(&shape, &of_y, k));
             candle_core::Result::Ok((of_x, found))
         })??;
         let products = Products {
@@ -192,7 +195,7 @@ impl Operation {
             kernel: kernel.dims().to_vec(),
             bias: rows.dim(0)? > 2,
             x: x.detach(),
-            g: Tensor::from_vec(found.x, out, x.device())?,
+            g: Tensor::from_vec(of_y, out, x.device())?,
         };
         let rows = Some(ImageRows::new(found.images));
         record.leave(Left { products: Some(products), rows })?;
@@ -206,20 +209,19 @@ impl Operation {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, _, sizes) = self.shapes(x.shape(), kernel.shape())?;
         let relu = self.settings.norm.relu;
-        let (y, moments) = self.between()?;
         macro_rules! run {
             ($type:ty) => {{
                 let inputs = [x, kernel, rows, g];
+                let (y, moments) = self.between::<$type>()?;
                 let (of_x, of_kernel, of_rows) =
                     tensor_values::<$type, _, 4>(inputs, |[x_values, k, rows, g]| {
                         let (scale, shift, bias) = split(rows, sizes.channels)?;
-                        let y = y.as_slice::<$type>()?;
                         let passes = Passes { sizes, relu, scale, bias: shift };
-                        let found = passes.backward(moments, y, g);
-                        let of_x =
-                            x.track_op().then(|| <$type>::input_gradient(&shape, &found.x, k));
-                        let of_k = <$type>::kernel_gradient(&shape, x_values, &found.x);
-                        let of_bias = bias.map(|_| channel_sums(&found.x, sizes.channels));
+                        let mut of_y = Buffer::<$type>::of(y.len());
+                        let found = passes.backward(moments, (y, g), &mut of_y);
+                        let of_x = x.track_op().then(|| <$type>::input_gradient(&shape, &of_y, k));
+                        let of_k = <$type>::kernel_gradient(&shape, x_values, &of_y);
+                        let of_bias = bias.map(|_| channel_sums(&of_y, sizes.channels));
                         let (of_scale, of_shift) = found.scale_and_bias(sizes.channels);
                         let of_rows: Vec<$type> =
                             [of_scale, of_shift].into_iter().chain(of_bias).flatten().collect();

@@ -116,7 +116,9 @@ impl Convolution {
         }
         let out = for_float!(x, T => {
             let bias = bias.map(|(bias, at)| values::<T>(bias, at)).transpose()?;
-            T::convolve(&shape, values(x, x_at)?, values(k, k_at)?, bias)
+            let mut out = vec![T::default(); shape.outputs()];
+            T::convolve(&shape, (values(x, x_at)?, values(k, k_at)?, bias), &mut out);
+            out
         });
         Ok((out, Shape::from(shape.output())))
     }

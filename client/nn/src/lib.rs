@@ -64,6 +64,7 @@
 //! matters (gradients of which only the length was taken, for differential privacy), sums stay direct.
 
 mod block;
+mod buffer;
 mod conv;
 mod norm;
 mod pool;

@@ -136,11 +136,13 @@ impl Operation {
         let [x, ..] = inputs;
         let sizes = Sizes::of(&self.settings, x.shape())?;
         let (relu, moments) = (self.settings.relu, self.moments()?);
-        let found = tensor_values::<f32, _, 4>(inputs, |[x, scale, bias, g]| {
-            Passes { sizes, relu, scale, bias }.backward(moments, x, g)
+        let (found, of_x) = tensor_values::<f32, _, 4>(inputs, |[x, scale, bias, g]| {
+            let mut of_x = vec![0.0; x.len()];
+            let passes = Passes { sizes, relu, scale, bias };
+            (passes.backward(moments, (x, g), &mut of_x), of_x)
         })?;
         record.leave(Left { products: None, rows: Some(ImageRows::new(found.images)) })?;
-        Tensor::from_vec(found.x, x.shape(), x.device())
+        Tensor::from_vec(of_x, x.shape(), x.device())
     }
 
     fn fused(
@@ -156,13 +158,15 @@ impl Operation {
         let g = g.contiguous()?;
         macro_rules! run {
             ($type:ty) => {{
-                let found =
+                let (found, of_x) =
                     tensor_values::<$type, _, 4>([x, scale, bias, &g], |[x, scale, bias, g]| {
-                        Passes { sizes, relu, scale, bias }.backward(moments, x, g)
+                        let mut of_x = vec![<$type>::default(); x.len()];
+                        let passes = Passes { sizes, relu, scale, bias };
+                        (passes.backward(moments, (x, g), &mut of_x), of_x)
                     })?;
                 let (of_scale, of_bias) = found.scale_and_bias(sizes.channels);
                 (
-                    Tensor::from_vec(found.x, x.shape(), x.device())?,
+                    Tensor::from_vec(of_x, x.shape(), x.device())?,
                     Tensor::from_vec(of_scale, sizes.channels, x.device())?,
                     Tensor::from_vec(of_bias, sizes.channels, x.device())?,
                 )

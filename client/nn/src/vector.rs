@@ -4,8 +4,10 @@
 use candle_core::{CpuStorage, WithDType};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::buffer::Kept;
+
 /// A floating-point type of the memory-bound operations, and its registers.
-pub(crate) trait Float: WithDType + Default {
+pub(crate) trait Float: WithDType + Default + Kept {
     /// A register.
     type Lanes<S: Simd>: Copy;
 

@@ -12,13 +12,14 @@ use super::kernel_gradient::KernelGradient;
 use super::settings::Conv2d;
 pub(crate) use super::window::NONE;
 use super::window::Window;
-use super::winograd::{Gradient, Tiles, Winograd};
+use super::winograd::{Gradient, Into, Tiles, Winograd};
 
 /// A type of numbers that can be convolved. `f32` runs on vector units; `f64` is written as the
 /// definition reads, for checking derivatives by finite differences.
 pub(crate) trait Element: WithDType {
-    /// The convolution of `x` `[b, inputs, groups * depth]`: `[b, outputs, groups * width]`.
-    fn convolve(shape: &Shape, x: &[Self], kernel: &[Self], bias: Option<&[Self]>) -> Vec<Self>;
+    /// The convolution of `x` `[b, inputs, groups * depth]` with a kernel and perhaps a bias to
+    /// `[b, outputs, groups * width]`, every value of which is written.
+    fn convolve(shape: &Shape, of: Factors<'_, Self>, out: &mut [Self]);
 
     /// The gradient for `x`, from that of the outputs.
     fn input_gradient(shape: &Shape, g: &[Self], kernel: &[Self]) -> Vec<Self>;
@@ -26,6 +27,9 @@ pub(crate) trait Element: WithDType {
     /// The gradient for the kernel, from `x` and the gradient of the outputs.
     fn kernel_gradient(shape: &Shape, x: &[Self], g: &[Self]) -> Vec<Self>;
 }
+
+/// What a convolution is of: `x`, the kernel and the bias.
+pub(crate) type Factors<'a, T> = (&'a [T], &'a [T], Option<&'a [T]>);
 
 /// A convolution's sizes: the kernel is `[groups * width, depth, taps]`.
 #[derive(Clone, Copy, Debug)]
@@ -121,8 +125,8 @@ impl Shape {
 }
 
 impl Element for f32 {
-    fn convolve(shape: &Shape, x: &[f32], kernel: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        let Shape { images, window, groups, depth, width } = *shape;
+    fn convolve(shape: &Shape, (x, kernel, bias): Factors<'_, f32>, out: &mut [f32]) {
+        let Shape { window, groups, depth, width, .. } = *shape;
         if let Some(patch) = shape.patch() {
             let table: Vec<u32> = (0..window.outputs() as u32).collect();
             let gather = shape.over_patches(&table, patch);
@@ -131,19 +135,12 @@ impl Element for f32 {
                 padded.chunks_exact_mut(patch).zip(kernel.chunks_exact(depth * window.taps()));
             rows.for_each(|(padded, row)| padded[..row.len()].copy_from_slice(row));
             let packed = gather.pack(&padded, Direction::Forward);
-            return gather.run(images, &shape.patches(x, patch), &packed, bias);
+            return gather.run(&shape.patches(x, patch), &packed, bias, out);
         }
         if let Some(tiles) = shape.tiles() {
             let (source, direction) = (x, Direction::Forward);
-            return Arch::new().dispatch(Winograd {
-                tiles,
-                depth,
-                width,
-                source,
-                kernel,
-                direction,
-                bias,
-            });
+            let of = Winograd { tiles, depth, width, source, kernel, direction, bias };
+            return Arch::new().dispatch(Into(of, out));
         }
         let gather = Gather {
             table: &window.inputs_of_outputs(),
@@ -154,13 +151,14 @@ impl Element for f32 {
             depth,
             width,
         };
-        gather.run(images, x, &gather.pack(kernel, Direction::Forward), bias)
+        gather.run(x, &gather.pack(kernel, Direction::Forward), bias, out);
     }
 
     fn input_gradient(shape: &Shape, g: &[f32], kernel: &[f32]) -> Vec<f32> {
         let Shape { images, window, groups, depth, width } = *shape;
+        let mut out = vec![0.0; images * window.inputs() * groups * depth];
         if let Some(tiles) = shape.tiles() {
-            return Arch::new().dispatch(Winograd {
+            let of = Winograd {
                 tiles: tiles.turned(),
                 depth: width,
                 width: depth,
@@ -168,7 +166,9 @@ impl Element for f32 {
                 kernel,
                 direction: Direction::Backward,
                 bias: None,
-            });
+            };
+            Arch::new().dispatch(Into(of, &mut out));
+            return out;
         }
         let gather = Gather {
             table: &window.outputs_of_inputs(),
@@ -179,7 +179,8 @@ impl Element for f32 {
             depth: width,
             width: depth,
         };
-        gather.run(images, g, &gather.pack(kernel, Direction::Backward), None)
+        gather.run(g, &gather.pack(kernel, Direction::Backward), None, &mut out);
+        out
     }
 
     fn kernel_gradient(shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
@@ -248,6 +249,11 @@ impl Shape {
         product.run_each(x, g, units)
     }
 
+    /// Values of all outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        self.images * self.window.outputs() * self.groups * self.width
+    }
+
     pub(crate) fn images(&self) -> usize {
         self.images
     }
@@ -278,14 +284,15 @@ impl Shape {
 }
 
 impl Element for f64 {
-    fn convolve(shape: &Shape, x: &[f64], kernel: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+    fn convolve(shape: &Shape, (x, kernel, bias): Factors<'_, f64>, out: &mut [f64]) {
         let channels = shape.groups * shape.width;
-        let mut out = vec![0.0; shape.images * shape.window.outputs() * channels];
-        if let Some(bias) = bias {
-            out.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(bias));
+        match bias {
+            Some(bias) => {
+                out.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(bias));
+            }
+            None => out.fill(0.0),
         }
         shape.each_product(|input, weight, output| out[output] += x[input] * kernel[weight]);
-        out
     }
 
     fn input_gradient(shape: &Shape, g: &[f64], kernel: &[f64]) -> Vec<f64> {

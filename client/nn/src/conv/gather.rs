@@ -89,16 +89,15 @@ impl Gather<'_> {
         Packed { values, tile }
     }
 
-    /// Writes every target pixel of `images` images; `bias`, if any, is `[groups * width]`.
+    /// Writes every pixel of the target; `bias`, if any, is `[groups * width]`.
     pub(super) fn run(
         &self,
-        images: usize,
         source: &[f32],
         packed: &Packed,
         bias: Option<&[f32]>,
-    ) -> Vec<f32> {
+        target: &mut [f32],
+    ) {
         let channels = self.groups * self.width;
-        let mut target = vec![0.0; images * self.target_pixels * channels];
         let zeros = vec![0.0; self.depth];
         let arch = Arch::new();
         target.par_chunks_mut((TASK * channels).max(1)).enumerate().for_each(|(index, target)| {
@@ -112,7 +111,6 @@ impl Gather<'_> {
                 target,
             });
         });
-        target
     }
 }
 

@@ -10,7 +10,6 @@
 //! Tiles are transformed some at a time, few enough that what lies between stays in the second-level
 //! cache. Rounding errors are some ten times those of the direct sums, which is what the tests bound.
 
-mod buffer;
 mod gradient;
 mod kernel;
 #[cfg(test)]
@@ -25,7 +24,7 @@ use rayon::prelude::*;
 use super::gather::{Direction, multiply};
 use super::lanes::Tile;
 use super::window::Window;
-use buffer::Buffer;
+use crate::buffer::Buffer;
 pub(super) use gradient::Gradient;
 use kernel::Pack;
 use transform::{Target, from_points, input_points};
@@ -83,6 +82,14 @@ impl Tiles {
         (image, tile / self.across() * OUT, tile % self.across() * OUT)
     }
 
+    /// The first pixel that a tile's outputs see, if none lies in the padding.
+    fn inside(&self, tile: usize) -> Option<usize> {
+        let (image, y, x) = self.place(tile);
+        let (h, w) = self.input;
+        let (y, x) = (y.checked_sub(self.padding)?, x.checked_sub(self.padding)?);
+        (y + IN <= h && x + IN <= w).then_some((image * h + y) * w + x)
+    }
+
     /// The 6x6 pixels that a tile's outputs see, as rows of channels; `outside` for the padding.
     #[inline(always)]
     fn seen<'a>(
@@ -132,29 +139,29 @@ pub(super) struct Winograd<'a> {
     pub(super) bias: Option<&'a [f32]>,
 }
 
-impl WithSimd for Winograd<'_> {
-    type Output = Vec<f32>;
+/// A convolution and where it goes: every value is written.
+pub(super) struct Into<'a>(pub(super) Winograd<'a>, pub(super) &'a mut [f32]);
+
+impl WithSimd for Into<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        self.run(simd)
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.0.run(simd, self.1);
     }
 }
 
 impl Winograd<'_> {
-    fn run<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { tiles, depth, width, source, .. } = self;
+    fn run<S: Simd>(self, simd: S, target: &mut [f32]) {
+        let Self { tiles, depth, width, .. } = self;
         let tile = Tile::of_unit::<S>(width);
         let (h, w) = tiles.output;
         let (line, image) = (OUT * w * width, h * w * width);
-        let inputs = tiles.input.0 * tiles.input.1 * depth;
-        let images = source.len() / inputs.max(1);
-        let mut target = vec![0.0; images * image];
+        let images = target.len() / image.max(1);
         let sizes = Sizes { tile, depth, blocks: width.div_ceil(tile.columns()) };
         let count = images * tiles.each();
         if count <= tiles_of_task(depth + width, 24) {
-            self.few(simd, sizes, &mut target);
-            return target;
+            return self.few(simd, sizes, target);
         }
         let mut packed = Buffer::of(sizes.blocks * sizes.factors());
         packed.par_chunks_mut(sizes.factors()).enumerate().for_each(|(index, packed)| {
@@ -177,7 +184,6 @@ impl Winograd<'_> {
                 simd.vectorize(Task { part, packed, target });
             });
         });
-        target
     }
 
     /// The same where there are few tiles for many channels: a block's factors are used while they

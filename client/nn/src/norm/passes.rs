@@ -23,9 +23,8 @@ pub(crate) struct Moments {
     inverse: f64,
 }
 
-/// Gradients for the three inputs.
+/// Gradients for scale and bias.
 pub(crate) struct Gradients<T> {
-    pub(crate) x: Vec<T>,
     /// Of bias and scale, for each image.
     pub(crate) images: Vec<(Vec<T>, Vec<T>)>,
 }
@@ -132,9 +131,15 @@ impl<T: Float> Passes<'_, T> {
     /// With `n = (x - mean) / deviation`, `g' = g` where the result is positive, `u = g' scale`:
     /// `sum g'` for the bias, `sum g' n` for the scale,
     /// `(u - mean(u) - n mean(u n)) / deviation` for `x`, with means over groups.
-    pub(crate) fn backward(&self, moments: &[Moments], x: &[T], g: &[T]) -> Gradients<T> {
+    ///
+    /// Every value of `of_x` is written.
+    pub(crate) fn backward(
+        &self,
+        moments: &[Moments],
+        (x, g): (&[T], &[T]),
+        of_x: &mut [T],
+    ) -> Gradients<T> {
         let Self { sizes, relu, scale, .. } = *self;
-        let mut of_x = vec![T::default(); x.len()];
         let arch = Arch::new();
         let least = if relu { T::default() } else { T::from_f64(f64::NEG_INFINITY) };
         let sums: Vec<(Vec<T>, Vec<T>)> = of_x
@@ -164,7 +169,7 @@ impl<T: Float> Passes<'_, T> {
                 (of_g, of_gn)
             })
             .collect();
-        Gradients { x: of_x, images: sums }
+        Gradients { images: sums }
     }
 }
 

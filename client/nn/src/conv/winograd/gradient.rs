@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::super::kernel_gradient::Order;
 use super::super::lanes::Tile;
-use super::buffer::Buffer;
 use super::transform::{KernelAdjoint, input_points, output_adjoint_points, square};
 use super::{GAP, IN, POINTS, Planes, Tiles, tiles_of_task};
+use crate::buffer::Buffer;
 use crate::vector::Float;
 
 /// The gradient of a kernel `[width, depth, 3, 3]`.
@@ -130,8 +130,8 @@ impl Sizes {
 /// Transformed tiles.
 struct Points {
     count: usize,
-    x: (Buffer, Planes),
-    g: (Buffer, Planes),
+    x: (Buffer<f32>, Planes),
+    g: (Buffer<f32>, Planes),
 }
 
 struct Inputs<'a> {
