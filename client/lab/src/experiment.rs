@@ -18,14 +18,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use ringfence_crypto::statement::Weighting;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TaskName, TrainingPlan, data};
 use ringfence_options::{
     DataArgs, DefenceArg, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, duration,
-    each_once, name,
+    each_once, name, number,
 };
 use ringfence_words::counted;
 
@@ -64,6 +64,9 @@ pub(crate) struct Experiment {
     /// public images or phantoms.
     #[arg(long, value_name = "MODEL")]
     start: Option<PathBuf>,
+    /// Ditto: how strongly each site's own model is pulled to the common one.
+    #[arg(long, value_name = "PULL", default_value_t = 0.1, value_parser = number::<f64>)]
+    ditto: f64,
     #[command(flatten)]
     private: PrivateArgs,
     #[command(flatten)]
@@ -111,6 +114,23 @@ impl Experiment {
         each_once("--seeds", &self.seeds)?;
         let methods = self.methods();
         each_once("--methods", methods.iter().map(|method| name(*method)))?;
+        for method in &methods {
+            let lacking = method.made_from().iter().find(|from| !methods.contains(from));
+            if let Some(from) = lacking {
+                bail!(
+                    "--methods {}: expected {} among the methods, whose models it is made from",
+                    name(*method),
+                    name(*from)
+                );
+            }
+        }
+        let own = methods.iter().find(|method| method.personal(self.ditto).is_some());
+        if let Some(own) = own.filter(|_| self.defence.defence.is_some()) {
+            bail!(
+                "--methods {}: expected methods without anything of a site's own with --defence; leave one out",
+                name(*own)
+            );
+        }
         self.private.check(&methods, self.encrypted)?;
         let start = self.start.as_deref().map(Start::load).transpose()?;
         result_folder(&self.out)?;
@@ -199,7 +219,12 @@ impl Experiment {
 
     fn methods(&self) -> Vec<MethodName> {
         match (self.methods.is_empty(), self.private.is_asked_for()) {
-            (false, _) => self.methods.clone(),
+            (false, _) => {
+                // What is made from others' models comes after them.
+                let mut methods = self.methods.clone();
+                methods.sort_by_key(|method| method.is_derived());
+                methods
+            }
             (true, true) => vec![MethodName::Fedavg],
             (true, false) => vec![MethodName::Local, MethodName::Fedavg, MethodName::Perfedavg],
         }
@@ -244,6 +269,7 @@ impl Experiment {
         // algorithm does could not be told apart. With --epsilons only where that is asked for.
         let steps = usize::from(!self.private.is_asked_for());
         plan.fine_tuning = self.plan.settings.fine_tuning_usually(steps, UsualEpochs::default())?;
+        plan.personal = method.personal(self.ditto);
         Ok(plan)
     }
 

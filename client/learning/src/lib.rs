@@ -14,6 +14,7 @@ mod error;
 mod memory;
 pub mod model;
 mod parameters;
+pub mod personal;
 pub mod picture;
 pub mod plan;
 pub mod simulation;
@@ -24,11 +25,12 @@ pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
 pub use error::LearnError;
 pub use model::ModelName;
 pub use parameters::Parameters;
+pub use personal::{Own, Part, Personal};
 pub use plan::{FineTuning, PlanError, TrainingPlan};
 pub use simulation::{PrivateRound, RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
-    Algorithm, Augmentation, Checkpoint, KeptCheckpoint, MetaGradient, Optimizer, Probe, Probed,
+    Algorithm, Augmentation, Carried, Checkpoint, KeptCheckpoint, MetaGradient, Mixture, Optimizer, Probe, Probed,
     Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, cosine, evaluate,
     fine_tune, model_input, predict, private, shadow,
 };

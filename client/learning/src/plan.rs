@@ -14,6 +14,7 @@ use crate::data::{Channels, DataError, Dataset, SiteData};
 use crate::error::LearnError;
 use crate::memory::free;
 use crate::model::ModelName;
+use crate::personal::Personal;
 use crate::task::{Classification, Segmentation, Task, TaskName};
 use crate::train::memory::Step;
 use crate::train::{Algorithm, TrainOptions, Training, fine_tune};
@@ -79,6 +80,9 @@ pub struct TrainingPlan {
     pub mean_step: MeanStep,
     /// Personalisation after the last round, where there is any.
     pub fine_tuning: Option<FineTuning>,
+    /// What is each site's own in the rounds, where there is anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<Personal>,
 }
 
 fn grey() -> usize {
@@ -245,6 +249,9 @@ impl TrainingPlan {
     /// that are none, or too little memory for a step.
     pub fn check_site(&self, dataset: &Dataset) -> Result<(), LearnError> {
         self.fine_tuning.as_ref().map_or(Ok(()), FineTuning::check)?;
+        if let Some(personal) = &self.personal {
+            personal.check(self.model, &self.training)?;
+        }
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");
             return Err(LearnError::from(DataError::Option {

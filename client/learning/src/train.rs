@@ -2,10 +2,12 @@
 
 mod algorithm;
 mod augment;
+mod carried;
 mod checkpoint;
 mod derivation;
 mod gradient;
 pub(crate) mod memory;
+mod mixture;
 mod optimizer;
 mod options;
 mod personalise;
@@ -18,7 +20,9 @@ mod units;
 
 pub use algorithm::{Algorithm, MetaGradient};
 pub use augment::Augmentation;
+pub use carried::Carried;
 pub use checkpoint::{Checkpoint, KeptCheckpoint, TrainingName};
+pub use mixture::Mixture;
 pub use optimizer::Optimizer;
 pub use options::TrainOptions;
 pub use personalise::fine_tune;

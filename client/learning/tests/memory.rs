@@ -33,6 +33,7 @@ fn plan(model: ModelName, channels: usize, side: usize, batch: usize) -> Trainin
         training,
         mean_step,
         fine_tuning: None,
+        personal: None,
     }
 }
 

@@ -131,6 +131,7 @@ impl PlanArgs {
             training,
             mean_step: self.settings.mean_step(choice),
             fine_tuning: self.settings.fine_tuning(choice, usual_epochs)?,
+            personal: None,
         };
         plan.task()?;
         plan.training.check()?;

@@ -10,7 +10,7 @@ use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetu
 use ringfence_learning::shadow::Shadows;
 use ringfence_learning::task::mean_for_choice;
 use ringfence_learning::{
-    Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
+    Dataset, FineTuning, Mixture, Own, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
 };
 use ringfence_options::{pinned, progress_bar};
 use ringfence_weights::Weights;
@@ -89,6 +89,9 @@ impl Job<'_> {
         let statement = self.private.as_ref().map(|private| private.statement.clone());
         let outcome = match key.method {
             MethodName::Local => self.alone()?,
+            MethodName::LocalTuned => self.alone_tuned()?,
+            MethodName::Mixture => return self.mixture(started),
+            _ if plan.personal.is_some() => self.together_with_own().await?,
             _ => self.together().await?,
         };
         let task = plan.task()?;
@@ -98,7 +101,7 @@ impl Job<'_> {
             personalised = Some(self.personalise(task.as_ref(), &outcome.models)?);
         }
         match (key.method, outcome.models.first()) {
-            (MethodName::Local, _) => {
+            (method, _) if !method.is_federated() || plan.personal.is_some() => {
                 for (site, model) in dataset.sites.iter().zip(&outcome.models) {
                     plan.save(model, &self.model_of(site))?;
                 }
@@ -121,6 +124,7 @@ impl Job<'_> {
             by_training,
             test,
             personalised,
+            shares: None,
             private,
             seconds,
         };
@@ -211,6 +215,114 @@ impl Job<'_> {
         Ok(Outcome { validation, chosen, models, best: None })
     }
 
+    /// The models of `local`, each trained further as a common model is fine-tuned: of these epochs the
+    /// one that does best on the site's validation images, if one does better than none.
+    fn alone_tuned(&self) -> anyhow::Result<Outcome> {
+        let task = self.plan.task()?;
+        let (mut models, mut scores) = (Vec::new(), Vec::new());
+        for site in &self.dataset.sites {
+            let own = self.made(MethodName::Local, site)?;
+            let tuned = self.plan.personalise(&own, site)?.unwrap_or(own);
+            scores.push(evaluate(task.as_ref(), &tuned, site.choosing())?);
+            models.push(tuned);
+        }
+        let rounds = self.plan.rounds;
+        Ok(Outcome {
+            validation: vec![mean_for_choice(&scores)],
+            chosen: vec![rounds; models.len()],
+            models,
+            best: None,
+        })
+    }
+
+    /// The outputs of two models averaged, once of each site's own and the common one, once of the site's
+    /// own and the common one fine-tuned.
+    fn mixture(self, started: Instant) -> anyhow::Result<Run> {
+        let Self { folder, key, plan, dataset, .. } = self;
+        let task = plan.task()?;
+        let (mut test, mut tuned, mut scores) = (Table::new(), Table::new(), Vec::new());
+        let (mut shares, mut tuned_shares) = (Vec::new(), Vec::new());
+        for site in &dataset.sites {
+            let own = self.made(MethodName::Local, site)?;
+            let common = self.made(MethodName::Fedavg, site)?;
+            let (mixture, best) = Mixture::choose(task.as_ref(), &own, &common, site.choosing())?;
+            scores.push(best);
+            shares.push(mixture.weight);
+            test.push(SiteScores::new(&site.site, &mixture.evaluate(task.as_ref(), &site.test)?));
+            let Some(personal) = plan.personalise(&common, site)? else { continue };
+            let (mixture, _) = Mixture::choose(task.as_ref(), &own, &personal, site.choosing())?;
+            tuned_shares.push(mixture.weight);
+            tuned.push(SiteScores::new(&site.site, &mixture.evaluate(task.as_ref(), &site.test)?));
+        }
+        let by_training = dataset.sites.iter().any(|site| site.validation.is_empty());
+        let run = Run {
+            key,
+            settings: self.settings(),
+            validation: vec![mean_for_choice(&scores)],
+            chosen: Vec::new(),
+            by_training,
+            test,
+            personalised: (!tuned.is_empty()).then_some(tuned),
+            shares: Some((shares, tuned_shares)),
+            private: None,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        files::write(&folder.join("run.json"), &serde_json::to_vec_pretty(&run)?)?;
+        Ok(run)
+    }
+
+    /// The model that a site has by another method of the same experiment and seed.
+    fn made(&self, method: MethodName, site: &SiteData) -> anyhow::Result<Weights> {
+        let key = Key { method, ..self.key };
+        let runs = self.folder.parent().context("a run without a folder")?;
+        Run::model_in(&runs.join(key.to_string()), &site.site)
+            .with_context(|| format!("{} is made from the models of {key}", self.key))
+    }
+
+    /// A federated method in which each site has something of its own: of each site the round whose
+    /// model does best on its own validation images, as of a site that trains alone.
+    async fn together_with_own(&mut self) -> anyhow::Result<Outcome> {
+        let Self { key, plan, dataset, .. } = *self;
+        let personal = plan.personal.clone().context("a plan without anything of the sites' own")?;
+        let task = plan.task()?;
+        let mut rounds = self.rounds().await?;
+        let bar = progress_bar("federated");
+        bar.set_length(u64::from(plan.rounds));
+        let mut own = vec![Own::default(); dataset.sites.len()];
+        let mut best: Vec<Best> = own.iter().map(|_| Best::new(rounds.model())).collect();
+        let mut validation = Vec::new();
+        for round in 0..=plan.rounds {
+            if let Some(before) = round.checked_sub(1) {
+                rounds.step_with_own(plan, dataset, (before, &mut own)).await?;
+                bar.inc(1);
+                self.progress.part(1.0 / f64::from(plan.rounds));
+            }
+            let mut scores = Vec::new();
+            for ((site, own), best) in dataset.sites.iter().zip(&own).zip(&mut best) {
+                let model = own.model(&personal, rounds.model())?;
+                let of_site = evaluate(task.as_ref(), &model, site.choosing())?;
+                best.offer(round, mean_for_choice(std::slice::from_ref(&of_site)), &model);
+                scores.push(of_site);
+            }
+            validation.push(mean_for_choice(&scores));
+            bar.set_message(format!("{key}: validation {:.3}", mean_for_choice(&scores)));
+        }
+        bar.finish_and_clear();
+        self.clear(rounds)?;
+        let (chosen, models) = best.into_iter().map(|best| (best.round, best.model)).unzip();
+        Ok(Outcome { validation, chosen, models, best: None })
+    }
+
+    /// Clears what the aggregator and the sites kept of an encrypted run: hundreds of bodies, and nothing
+    /// to learn.
+    fn clear(&self, rounds: Rounds) -> anyhow::Result<()> {
+        if let Rounds::Encrypted(federation) = rounds {
+            drop(federation);
+            std::fs::remove_dir_all(self.state()).context("cannot clear the run's state")?;
+        }
+        Ok(())
+    }
+
     /// A federated method: the round whose model does best on the sites' validation images, on
     /// average, after fine-tuning where the method is meant for it (its plain steps only: epochs
     /// after every round would cost more than the rounds). With a level, the last round: to choose
@@ -253,12 +365,7 @@ impl Job<'_> {
         }
         bar.finish_and_clear();
         let last = key.level.map(|_| rounds.model().clone());
-        if let Rounds::Encrypted(federation) = rounds {
-            // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing
-            // to learn.
-            drop(federation);
-            std::fs::remove_dir_all(self.state()).context("cannot clear the run's state")?;
-        }
+        self.clear(rounds)?;
         let (round, model, best) = match last {
             Some(last) => (plan.rounds, last, Some(best)),
             None => (best.round, best.model, None),

@@ -203,7 +203,8 @@ pub(super) fn pictures(
     let task = plan.task()?;
     for site in dataset.sites.iter().take(SITES_SHOWN) {
         let mut models = Vec::new();
-        for run in runs {
+        // A mixture is two models, whose pictures are those of the methods that it is made from.
+        for run in runs.iter().filter(|run| run.shares.is_none()) {
             models.push((run.key.row(), run.model(out, &site.site)?));
         }
         let columns: Vec<_> = models.iter().map(|(name, model)| (name.as_str(), model)).collect();

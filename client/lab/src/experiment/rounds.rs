@@ -1,12 +1,13 @@
 //! The rounds of a federation, in plaintext or through the aggregator.
 
+use anyhow::{Context, bail};
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand_distr::{Distribution, Normal};
 use ringfence_federation::Federation;
 use ringfence_learning::private::NoiseSeed;
 use ringfence_learning::simulation::mean;
-use ringfence_learning::{Dataset, PrivateRound, RoundStart, Simulation, TrainingPlan};
+use ringfence_learning::{Dataset, Own, PrivateRound, RoundStart, Simulation, TrainingPlan};
 use ringfence_options::train_round;
 use ringfence_weights::Weights;
 
@@ -39,6 +40,32 @@ impl Rounds {
                 federation.round(&updates).await?;
                 Ok(())
             }
+        }
+    }
+
+    /// The next round of sites that have something of their own, which they keep in `own`.
+    pub(super) async fn step_with_own(
+        &mut self,
+        plan: &TrainingPlan,
+        dataset: &Dataset,
+        (round, own): (u32, &mut [Own]),
+    ) -> anyhow::Result<()> {
+        let personal = plan.personal.as_ref().context("a plan without anything of the sites' own")?;
+        let start = RoundStart { plan, model: self.model(), round };
+        let mut updates = Vec::new();
+        for ((place, site), own) in dataset.sites.iter().enumerate().zip(own) {
+            let (update, next) = start.own_update(personal, (place, site), own, &mut |_| ())?;
+            *own = next;
+            updates.push(update);
+        }
+        match self {
+            Self::Plain(simulation, weighting) => Ok(simulation.apply(&mean(&updates, weighting))?),
+            Self::Encrypted(federation) => {
+                let updates: Vec<_> = updates.into_iter().map(Some).collect();
+                federation.round(&updates).await?;
+                Ok(())
+            }
+            Self::Protected(_) => bail!("expected ordinary training of sites that have something of their own"),
         }
     }
 

@@ -93,6 +93,10 @@ pub(super) struct Run {
     pub(super) test: Table,
     /// Test scores after fine-tuning the common model at each site.
     pub(super) personalised: Option<Table>,
+    /// Of a mixture each site's share of its own model, beside the common one and beside that one
+    /// fine-tuned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shares: Option<(Vec<f64>, Vec<f64>)>,
     /// What a run is that has a level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) private: Option<PrivateRun>,
@@ -135,7 +139,11 @@ impl Run {
 
     /// The model that a site ends with: its own, the common one, or the common one fine-tuned.
     pub(super) fn model(&self, out: &Path, site: &str) -> anyhow::Result<Weights> {
-        let folder = out.join("runs").join(self.key.to_string());
+        Self::model_in(&out.join("runs").join(self.key.to_string()), site)
+    }
+
+    /// The same from the run's folder.
+    pub(super) fn model_in(folder: &Path, site: &str) -> anyhow::Result<Weights> {
         let own = folder.join(format!("model-{site}.safetensors"));
         let path = if own.exists() { own } else { folder.join("model.safetensors") };
         Ok(Weights::load(&path)?)
@@ -214,6 +222,7 @@ mod tests {
             by_training: false,
             test,
             personalised,
+            shares: None,
             private,
             seconds,
         };

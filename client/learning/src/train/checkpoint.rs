@@ -87,19 +87,47 @@ impl Checkpoint {
         variables: &[Var],
         stepper: &mut Stepper,
     ) -> Result<(), LearnError> {
-        let part = |part: &str| -> Result<Vec<Tensor>, LearnError> {
-            let prefix = format!("{part}/");
-            let tensors = self.state.iter().filter(|(name, ..)| name.starts_with(&prefix));
-            let tensors = tensors.zip(variables).map(|((_, shape, values), variable)| {
-                Tensor::from_slice(values, shape, variable.device())
-            });
-            Ok(tensors.collect::<candle_core::Result<_>>()?)
-        };
-        for (variable, tensor) in variables.iter().zip(part(PARTS[0])?) {
+        for (variable, tensor) in variables.iter().zip(self.part(PARTS[0], variables)?) {
             variable.set(&tensor)?;
         }
-        stepper.restore(part(PARTS[1])?, part(PARTS[2])?, self.steps);
+        self.restore_moments(variables, stepper)
+    }
+
+    /// Puts the optimiser's state alone into an optimiser of these variables.
+    pub(super) fn restore_moments(
+        &self,
+        variables: &[Var],
+        stepper: &mut Stepper,
+    ) -> Result<(), LearnError> {
+        let (first, second) = (self.part(PARTS[1], variables)?, self.part(PARTS[2], variables)?);
+        stepper.restore(first, second, self.steps);
         Ok(())
+    }
+
+    /// The tensors of one part, in the order of the variables.
+    fn part(&self, part: &str, variables: &[Var]) -> Result<Vec<Tensor>, LearnError> {
+        let prefix = format!("{part}/");
+        let tensors = self.state.iter().filter(|(name, ..)| name.starts_with(&prefix));
+        let tensors = tensors.zip(variables).map(|((_, shape, values), variable)| {
+            Tensor::from_slice(values, shape, variable.device())
+        });
+        Ok(tensors.collect::<candle_core::Result<_>>()?)
+    }
+
+    /// The weights.
+    ///
+    /// # Errors
+    /// [`WeightsError`] when names come twice, which does not happen.
+    pub fn weights(&self) -> Result<Weights, WeightsError> {
+        let (mut shapes, mut all) = (Vec::new(), Vec::new());
+        let prefix = format!("{}/", PARTS[0]);
+        for (name, shape, values) in self.state.iter() {
+            if let Some(name) = name.strip_prefix(&prefix) {
+                shapes.push((name.to_owned(), shape.to_vec()));
+                all.extend_from_slice(values);
+            }
+        }
+        Weights::from_values(&shapes, all)
     }
 
     /// Writes the checkpoint, whole or not at all.

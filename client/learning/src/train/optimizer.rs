@@ -21,8 +21,8 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// An optimiser's state. It starts from zero with every training: state of one site's
-/// data must not leave it, so that the federated form of both rules restarts each round.
+/// An optimiser's state. It never leaves the site, since it follows from the site's data. So it starts
+/// from zero with every training, unless the site carries it over itself ([`super::Carried`]).
 #[derive(Debug)]
 pub(super) struct Stepper {
     rule: Optimizer,
@@ -31,6 +31,8 @@ pub(super) struct Stepper {
     first: Vec<Tensor>,
     second: Vec<Tensor>,
     steps: i32,
+    /// By variable: whether it stays where it is.
+    held: Vec<bool>,
 }
 
 impl Stepper {
@@ -38,7 +40,8 @@ impl Stepper {
         let zeros =
             || variables.iter().map(|variable| variable.zeros_like()).collect::<Result<Vec<_>>>();
         let (first, second) = (zeros()?, zeros()?);
-        Ok(Self { rule, learning_rate, variables, first, second, steps: 0 })
+        let held = vec![false; variables.len()];
+        Ok(Self { rule, learning_rate, variables, first, second, steps: 0, held })
     }
 
     /// First and second moments and the number of steps, for a checkpoint.
@@ -51,6 +54,11 @@ impl Stepper {
         (self.first, self.second, self.steps) = (first, second, steps);
     }
 
+    /// From here on the variables that are marked stay where they are, and their moments, too.
+    pub(super) fn hold(&mut self, held: Vec<bool>) {
+        self.held = held;
+    }
+
     /// One step; `gradients` are in the order of the variables.
     pub(super) fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
         self.steps += 1;
@@ -58,8 +66,8 @@ impl Stepper {
         let correct2 = 1.0 - BETA2.powi(self.steps);
         let (rule, rate) = (self.rule, self.learning_rate);
         let moments = self.first.par_iter_mut().zip(&mut self.second);
-        let moved = self.variables.par_iter().zip(moments).zip(gradients);
-        moved.try_for_each(|((variable, (first, second)), g)| {
+        let moved = self.variables.par_iter().zip(moments).zip(gradients).zip(&self.held);
+        moved.filter(|(_, held)| !**held).try_for_each(|(((variable, (first, second)), g), _)| {
             let step = match rule {
                 Optimizer::Sgd { momentum } => {
                     *first = ((&*first * momentum)? + g)?;

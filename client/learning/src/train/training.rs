@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 
+use super::carried::Carried;
 use super::checkpoint::{Checkpoint, TrainingName};
 use super::derivation::Derivation;
 use super::optimizer::Stepper;
@@ -49,6 +50,13 @@ pub struct Training<'a> {
 /// What is told after each epoch: its number, and what a checkpoint of it would hold.
 type AfterEpoch<'a> = &'a mut dyn FnMut(usize, &Parameters, &Stepper) -> Result<(), LearnError>;
 
+/// What a training begins with beside its weights.
+#[derive(Clone, Copy, Default)]
+struct Beginning<'a> {
+    carried: Carried<'a>,
+    checkpoint: Option<&'a Checkpoint>,
+}
+
 impl Training<'_> {
     /// What names its checkpoints, of a training that people call `of`: it follows from the first
     /// weights, the samples and the options.
@@ -86,10 +94,32 @@ impl Training<'_> {
         progress: &mut dyn FnMut(Progress),
         save: &mut dyn FnMut(&Checkpoint) -> Result<(), WeightsError>,
     ) -> Result<Weights, LearnError> {
-        let last = self.steps(checkpoint, progress, &mut |epoch, parameters, stepper| {
-            Ok(save(&Checkpoint::new(epoch, parameters, stepper)?)?)
+        Ok(self.run_carrying(&Carried::default(), checkpoint, progress, save)?.weights()?)
+    }
+
+    /// The same of a site that has something of its own: with what it has carried over from its last
+    /// round. Given back is what it has after the last epoch, to be carried into the next round.
+    ///
+    /// # Errors
+    /// As [`Training::run_from`].
+    pub fn run_carrying(
+        &self,
+        carried: &Carried<'_>,
+        checkpoint: Option<&Checkpoint>,
+        progress: &mut dyn FnMut(Progress),
+        save: &mut dyn FnMut(&Checkpoint) -> Result<(), WeightsError>,
+    ) -> Result<Checkpoint, LearnError> {
+        let mut last = checkpoint.filter(|checkpoint| checkpoint.fits(self.start)).cloned();
+        let from = Beginning { carried: *carried, checkpoint };
+        self.steps(&from, progress, &mut |epoch, parameters, stepper| {
+            let made = Checkpoint::new(epoch, parameters, stepper)?;
+            save(&made)?;
+            last = Some(made);
+            Ok(())
         })?;
-        last.check_finite()?;
+        // There is one: no training is of no epochs.
+        let last = last.ok_or(LearnError::NoSamples("train on"))?;
+        last.weights()?.check_finite()?;
         Ok(last)
     }
 
@@ -105,7 +135,7 @@ impl Training<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Weights, Scores), LearnError> {
         let mut best = (self.start.clone(), evaluate(self.task, self.start, validation)?);
-        self.steps(None, progress, &mut |_, parameters, _| {
+        self.steps(&Beginning::default(), progress, &mut |_, parameters, _| {
             let weights = parameters.to_weights()?;
             weights.check_finite()?;
             let scores = evaluate(self.task, &weights, validation)?;
@@ -120,7 +150,7 @@ impl Training<'_> {
 
     fn steps(
         &self,
-        checkpoint: Option<&Checkpoint>,
+        from: &Beginning<'_>,
         progress: &mut dyn FnMut(Progress),
         after_epoch: AfterEpoch<'_>,
     ) -> Result<Weights, LearnError> {
@@ -133,9 +163,13 @@ impl Training<'_> {
         samples.iter().try_for_each(|sample| task.check_sample(sample))?;
 
         let parameters = Parameters::trainable(start)?;
-        let first = Parameters::fixed(start)?.tensors();
+        let Beginning { carried, checkpoint } = *from;
+        let first = Parameters::fixed(carried.anchor.unwrap_or(start))?.tensors();
         let mut stepper =
             Stepper::new(options.optimizer, options.learning_rate, parameters.variables())?;
+        if let Some(moments) = carried.moments.filter(|moments| moments.fits(start)) {
+            moments.restore_moments(&parameters.variables(), &mut stepper)?;
+        }
         let mut done = 0;
         if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.fits(start)) {
             checkpoint.restore(&parameters.variables(), &mut stepper)?;
@@ -143,6 +177,7 @@ impl Training<'_> {
         }
         let batches = samples.len().div_ceil(options.batch);
         for epoch in done + 1..=options.epochs {
+            stepper.hold(carried.held(epoch, start));
             // A generator for each epoch, so that a later one can be entered without the earlier
             // ones.
             let mut rng = ChaCha20Rng::seed_from_u64(options.seed);

@@ -215,6 +215,7 @@ fn a_site_of_one_class_is_noted_and_a_study_of_one_class_refused() {
         training: TrainOptions::for_task(TaskName::Classification),
         mean_step: MeanStep::Add,
         fine_tuning: None,
+        personal: None,
     };
     plan.check_site(&data).unwrap();
     let error = plan.check(&data).unwrap_err().to_string();

@@ -202,6 +202,7 @@ fn plan(model: ModelName, channels: usize) -> TrainingPlan {
         training: TrainOptions::for_task(model.task()),
         mean_step: MeanStep::Add,
         fine_tuning: None,
+        personal: None,
     }
 }
 

@@ -161,6 +161,7 @@ fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
         training: options(1),
         mean_step: MeanStep::Add,
         fine_tuning,
+        personal: None,
     };
     let task = Segmentation::light(32).unwrap();
     let start = task.initial_weights(1).unwrap();

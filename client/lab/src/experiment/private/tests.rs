@@ -50,6 +50,7 @@ fn plan() -> TrainingPlan {
         training: TrainOptions::for_task(task),
         mean_step: MeanStep::default(),
         fine_tuning: None::<FineTuning>,
+        personal: None,
     }
 }
 
