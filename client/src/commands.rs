@@ -1,5 +1,6 @@
 //! The commands, one file each; a folder holds what belongs to one command alone.
 
+pub(crate) mod best_model;
 pub(crate) mod bundle;
 pub(crate) mod contribute;
 pub(crate) mod demo;

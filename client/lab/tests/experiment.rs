@@ -360,3 +360,47 @@ fn sites_train_with_the_shadow_defence_where_the_model_fits() {
         assert!(error.contains("cnn-light, cnn or residual"), "{error}");
     }
 }
+
+#[test]
+fn sites_that_keep_something_of_their_own_are_methods_like_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let methods = "mixture,local-tuned,local,fedavg,fedbn,fedrep,ditto,fedavg-moments";
+    let usual = ["experiment", "--sites", "3", "--side", "16", "--rounds", "2", "--epochs", "2"];
+    let more = ["--seeds", "1", "--fine-tune-epochs", "2"];
+    let arguments = [&usual[..], &more[..], &["--methods", methods]].concat();
+    let output = lab(folder, &arguments).unwrap();
+    for row in ["fedbn", "fedrep, fine-tuned", "mixture", "mixture, fine-tuned", "local-tuned"] {
+        assert!(output.contains(&format!("\n{row} ")), "{row}: {output}");
+    }
+    // Each site has a model and a round of its own.
+    for method in ["fedbn", "fedrep", "ditto", "fedavg-moments"] {
+        let kept = run(folder, &format!("{method}-seed-1"));
+        assert_eq!(kept["chosen"].as_array().unwrap().len(), 3, "{kept}");
+        assert!(kept["settings"]["plan"]["personal"].is_object(), "{kept}");
+        let runs = folder.join(format!("out/runs/{method}-seed-1"));
+        assert!(runs.join("model-hospital-2.safetensors").is_file(), "{method}");
+    }
+    // A share of the site's own model for each, and none of the two models is worse alone on what
+    // it was chosen by.
+    let mixture = run(folder, "mixture-seed-1");
+    for shares in mixture["shares"].as_array().unwrap() {
+        let shares: Vec<f64> =
+            shares.as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).collect();
+        assert_eq!(shares.len(), 3);
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
+    }
+    // Encrypted, what is the site's own is sent as zeros: the opened sum is checked in every round.
+    let encrypted = ["--methods", "fedbn", "--encrypted", "--out", "encrypted"];
+    lab(folder, &[&usual[..], &more[..], &encrypted[..]].concat()).unwrap();
+    let path = folder.join("encrypted/runs/fedbn-encrypted-seed-1/run.json");
+    let through = serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(through["chosen"].as_array().unwrap().len(), 3, "{through}");
+
+    let lacking = [&usual[..], &["--methods", "local,mixture"]].concat();
+    let error = lab(folder, &lacking).unwrap_err();
+    assert!(error.contains("--methods mixture: expected fedavg among the methods"), "{error}");
+    let private = ["--methods", "fedbn", "--epsilons", "1"];
+    let error = lab(folder, &[&usual[..], &private[..]].concat()).unwrap_err();
+    assert!(error.contains("--methods fedbn has no --epsilons"), "{error}");
+}

@@ -30,7 +30,7 @@ pub use plan::{FineTuning, PlanError, TrainingPlan};
 pub use simulation::{PrivateRound, RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
-    Algorithm, Augmentation, Carried, Checkpoint, KeptCheckpoint, MetaGradient, Mixture, Optimizer, Probe, Probed,
-    Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, cosine, evaluate,
-    fine_tune, model_input, predict, private, shadow,
+    Algorithm, Augmentation, Carried, Checkpoint, KeptCheckpoint, MetaGradient, Mixture, Optimizer,
+    Probe, Probed, Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, cosine,
+    evaluate, fine_tune, model_input, predict, private, shadow,
 };

@@ -55,9 +55,8 @@ impl Personal {
     /// # Errors
     /// [`LearnError::Option`] with what would not do what it says.
     pub fn check(&self, model: ModelName, training: &TrainOptions) -> Result<(), LearnError> {
-        let refuse = |option, expected, found: String| {
-            Err(LearnError::Option { option, expected, found })
-        };
+        let refuse =
+            |option, expected, found: String| Err(LearnError::Option { option, expected, found });
         if self.first_epochs > 0 && (self.parts.is_empty() || self.first_epochs >= training.epochs)
         {
             let expected = "parts of the model that are each site's own, and fewer epochs for them alone than a round has";
@@ -137,8 +136,7 @@ impl RoundStart<'_> {
         let start = Own { second: None, ..own.clone() }.model(personal, self.model)?;
         let kept = |own: &'_ Option<Checkpoint>| own.clone().filter(|_| personal.keep_moments);
         let moments = kept(&own.trained);
-        let carried =
-            Carried { moments: moments.as_ref(), personal: Some(personal), anchor: None };
+        let carried = Carried { moments: moments.as_ref(), personal: Some(personal), anchor: None };
         let (task, samples) = (task.as_ref(), &site.train);
         let training = Training { task, start: &start, samples, options: &options };
         let trained = training.run_carrying(&carried, None, progress, &mut |_| Ok(()))?;

@@ -5,7 +5,7 @@ use crate::data::{Dataset, SiteData};
 use crate::error::LearnError;
 use crate::plan::TrainingPlan;
 use crate::train::private::{NoiseSeed, PrivateOptions, PrivateProgress, PrivateTraining};
-use crate::train::{Algorithm, Progress, TrainOptions, Training};
+use crate::train::{Algorithm, Progress, TrainOptions, Training, evaluate};
 use ringfence_weights::{MeanStepState, Weights};
 
 /// What every site starts a round from.
@@ -66,6 +66,35 @@ impl RoundStart<'_> {
         let (task, start, samples) = (task.as_ref(), self.model, &site.train);
         Training { task, start, samples, options: &options }.run(progress)
     }
+}
+
+/// A site that trains alone, from the study's first weights: for as many epochs at the same learning
+/// rates as in the federation. Of the rounds the one whose model does best on the site's own validation
+/// samples counts, and the first of equals; the weights, and after how many rounds they were taken.
+/// `after_round` is told each round that is done, from 0.
+///
+/// # Errors
+/// As [`Training::run`].
+pub fn alone(
+    plan: &TrainingPlan,
+    (place, site): (usize, &SiteData),
+    initial: &Weights,
+    after_round: &mut dyn FnMut(u32),
+) -> Result<(Weights, u32), LearnError> {
+    let task = plan.task()?;
+    let mut weights = initial.clone();
+    let mut best = (weights.clone(), 0);
+    let mut score = evaluate(task.as_ref(), &weights, site.choosing())?;
+    for round in 0..plan.rounds {
+        let start = RoundStart { plan, model: &weights, round };
+        weights = start.train_alone(place, site, &mut |_| ())?;
+        let scores = evaluate(task.as_ref(), &weights, site.choosing())?;
+        if scores.leading() > score.leading() {
+            (best, score) = ((weights.clone(), round + 1), scores);
+        }
+        after_round(round);
+    }
+    Ok(best)
 }
 
 /// Private training at all sites, from one secret: for experiments, in which nobody's data are

@@ -34,6 +34,7 @@ use ringfence_options::{
 use ringfence_weights::Weights;
 use ringfence_words::counted;
 
+use crate::commands::best_model::{BestModel, OWN};
 use crate::files::empty_folder;
 use report::{Outcome, Report, SiteScores};
 use train::{federate, local_only, personalise};
@@ -138,6 +139,13 @@ impl Demo {
         let personal = personalise(&plan, &dataset, &global)?;
         for ((scores, site), personal) in sites.iter_mut().zip(&dataset.sites).zip(&personal) {
             scores.personal = Some(evaluate(task.as_ref(), personal, &site.test)?);
+        }
+        for (place, (scores, site)) in sites.iter_mut().zip(&dataset.sites).enumerate() {
+            let own = local.get(place).map(|model| (OWN, model));
+            let personal = personal.get(place).map(|model| ("personalised", model));
+            let models: Vec<_> =
+                own.into_iter().chain([("federated", &global)]).chain(personal).collect();
+            scores.best = Some(BestModel::of(task.as_ref(), site, &models)?);
         }
         let outcome = Outcome {
             data: self.data.as_deref(),

@@ -147,6 +147,11 @@ pub(crate) struct Join {
     /// site's training. It ends as soon as all have contributed.
     #[arg(long, default_value_t = 3600, value_parser = at_least_one::<u32>)]
     round_seconds: u32,
+    /// After the last round, train a model on this site's images alone, too, for as many epochs, and say
+    /// whether it is better here than the common one. It takes as long as this site's part in the rounds
+    /// did; the model stays at the site.
+    #[arg(long)]
+    train_alone: bool,
     /// Folder for the models, scores and pictures. Started again, a site replaces what it has written
     /// there; before its first round nothing of it may be there.
     #[arg(long, default_value = "out")]
@@ -171,6 +176,11 @@ impl Join {
         let mut stopped = stop::listen()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let defended = self.defence.of(&plan)?;
+        ensure!(
+            plan.personal.is_none(),
+            "{}: expected a training plan without `personal`, found one in which each site keeps something of its own from round to round; so far `ringfence-lab experiment` alone trains by such a plan",
+            self.model.display()
+        );
         let site = self.member.open_for(PATIENCE).await?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
         model::check_layout(&initial, &site.study().layout)
@@ -351,7 +361,12 @@ impl Join {
             report::progress(out, &self.out, plan, data, state).await?;
         }
         let object = self.object.name(plan.task, false)?;
-        report::finish(out, (&self.out, object), plan, data, state).await
+        let mut alone = None;
+        if self.train_alone {
+            let (_, initial) = TrainingPlan::load(&self.model)?;
+            alone = Some(report::alone(at_work, initial, state).await?);
+        }
+        report::finish(out, (&self.out, object), (plan, alone), data, state).await
     }
 
     /// Asks the server who it is, and reads this site's images: on a thread of its own, for that takes

@@ -69,6 +69,26 @@ fn faults_within_the_bounds_change_nothing_but_what_they_must() {
         assert!(folder.path().join(file).is_file(), "{file} was not written");
     }
     what_federation_and_personalisation_bring_agrees_with_the_table(folder.path(), &out);
+    every_site_is_told_which_of_its_models_is_best(folder.path(), &out);
+}
+
+fn every_site_is_told_which_of_its_models_is_best(folder: &Path, out: &str) {
+    let report = std::fs::read_to_string(folder.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let sites = report["scores"].as_array().unwrap();
+    assert_eq!(sites.len(), 5);
+    for site in sites {
+        let (name, best) = (site["site"].as_str().unwrap(), &site["best_on_validation"]);
+        let models = best["models"].as_array().unwrap();
+        let names: Vec<_> = models.iter().map(|of| of["model"].as_str().unwrap()).collect();
+        assert_eq!(names, ["local only", "federated", "personalised"]);
+        let score = |at: usize| models[at]["score"].as_f64().unwrap();
+        let keeps = score(0) >= score(1).max(score(2));
+        assert_eq!(best["keep_yours"], keeps, "{best}");
+        assert_eq!(best["best"] == "local only", keeps, "{best}");
+        let words = if keeps { "keep yours: " } else { "the " };
+        assert!(out.contains(&format!("\n{name}: {words}")), "{name}: {out}");
+    }
 }
 
 /// The lines below the table say what its columns do, and how many sites gain and lose.

@@ -10,7 +10,7 @@ use ringfence_clock::Clock;
 use ringfence_federation::Aggregator;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::data::{self, write_folder};
-use ringfence_learning::{DataOptions, Dataset, Simulation, TrainingPlan};
+use ringfence_learning::{DataOptions, Dataset, Personal, Simulation, TrainingPlan};
 use ringfence_weights::Weights;
 
 use crate::support::{command, ringfence};
@@ -182,6 +182,11 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     for name in ["report.json", "curve.svg", "predictions.png"] {
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }
+    // Without a model of its own the site is told which of the others is best, and not to keep one.
+    let best = &report["best_on_validation"];
+    assert_eq!(best["best"], "federated", "{report}");
+    assert!(best["keep_yours"].is_null(), "{report}");
+    assert!(log("b").contains("the federated model is best on this site's"), "{}", log("b"));
     // Started again after the end, a site does nothing but say so, and draw the curve where it was
     // killed before that.
     let curve = folder.join("out-b/curve.svg");
@@ -189,6 +194,31 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     let mut again = join(folder, aggregator.url(), "b");
     assert!(again.wait().unwrap().success(), "{}", log("b"));
     assert!(curve.is_file(), "{}", log("b"));
+    // With --train-alone it has one, trained from the study's first weights, and is told whether to keep
+    // it. The second time it is taken as it lies there.
+    let mut all_said = String::new();
+    for trains in [1, 1] {
+        let mut alone = joining(folder, aggregator.url(), "b");
+        let output = alone.args(["--train-alone", "--json"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
+        all_said += &said;
+        assert_eq!(all_said.matches("\"trains_alone\"").count(), trains, "{all_said}");
+        let line = said.lines().find(|line| line.contains("\"best_model\"")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let report = std::fs::read(folder.join("out-b/report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        let best = &report["best_on_validation"];
+        for field in ["best", "keep_yours", "metric", "validation_images", "models"] {
+            assert_eq!(line[field], best[field], "{field}: {line}");
+        }
+        assert_eq!(best["models"][0]["model"], "local only", "{best}");
+        assert_eq!(best["models"][1]["model"], "federated", "{best}");
+        let scores = [0, 1].map(|at| best["models"][at]["score"].as_f64().unwrap());
+        assert_eq!(best["keep_yours"], scores[0] >= scores[1], "{best}");
+        let own = TrainingPlan::load(&folder.join("out-b/model-alone.safetensors")).unwrap().1;
+        assert_ne!(own, common);
+    }
     // Nor does it write over what is another's, though this study has results by now.
     std::fs::rename(folder.join("out-b"), folder.join("own")).unwrap();
     std::fs::create_dir(folder.join("out-b")).unwrap();
@@ -285,6 +315,14 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     {
         refused(&["--model", "replanned.safetensors", "--data", "images-a"], expected);
     }
+    // Nor one by which a site would keep something of its own: the rounds would not.
+    let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let kept = TrainingPlan { personal: Some(Personal::default()), ..plan };
+    kept.save(&initial, &folder.join("personal.safetensors")).unwrap();
+    refused(
+        &["--model", "personal.safetensors", "--data", "images-a"],
+        "expected a training plan without `personal`",
+    );
     std::fs::write(folder.join("images-a/images/00/0000.png"), "no picture").unwrap();
     refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
     let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();

@@ -10,7 +10,8 @@ use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetu
 use ringfence_learning::shadow::Shadows;
 use ringfence_learning::task::mean_for_choice;
 use ringfence_learning::{
-    Dataset, FineTuning, Mixture, Own, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
+    Dataset, FineTuning, Mixture, Own, RoundStart, Simulation, SiteData, Task, TrainingPlan,
+    compute, evaluate,
 };
 use ringfence_options::{pinned, progress_bar};
 use ringfence_weights::Weights;
@@ -283,7 +284,8 @@ impl Job<'_> {
     /// model does best on its own validation images, as of a site that trains alone.
     async fn together_with_own(&mut self) -> anyhow::Result<Outcome> {
         let Self { key, plan, dataset, .. } = *self;
-        let personal = plan.personal.clone().context("a plan without anything of the sites' own")?;
+        let personal =
+            plan.personal.clone().context("a plan without anything of the sites' own")?;
         let task = plan.task()?;
         let mut rounds = self.rounds().await?;
         let bar = progress_bar("federated");

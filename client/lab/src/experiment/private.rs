@@ -133,7 +133,9 @@ impl PrivateArgs {
                 MethodName::Perfedavg | MethodName::PerfedavgHf => {
                     "each of its gradients is taken at weights that an unclipped gradient has moved, so that no unit's part is bounded"
                 }
-                _ => "what a site carries from round to round follows from its images without noise",
+                _ => {
+                    "what a site carries from round to round follows from its images without noise"
+                }
             };
             bail!(
                 "--methods {} has no --epsilons: {refused}; expected fedavg, fedprox or fedadam",

@@ -50,7 +50,8 @@ impl Rounds {
         dataset: &Dataset,
         (round, own): (u32, &mut [Own]),
     ) -> anyhow::Result<()> {
-        let personal = plan.personal.as_ref().context("a plan without anything of the sites' own")?;
+        let personal =
+            plan.personal.as_ref().context("a plan without anything of the sites' own")?;
         let start = RoundStart { plan, model: self.model(), round };
         let mut updates = Vec::new();
         for ((place, site), own) in dataset.sites.iter().enumerate().zip(own) {
@@ -65,7 +66,9 @@ impl Rounds {
                 federation.round(&updates).await?;
                 Ok(())
             }
-            Self::Protected(_) => bail!("expected ordinary training of sites that have something of their own"),
+            Self::Protected(_) => {
+                bail!("expected ordinary training of sites that have something of their own")
+            }
         }
     }
 

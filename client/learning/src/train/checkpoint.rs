@@ -34,6 +34,12 @@ impl TrainingName {
         let made_from = blake3::Hash::from_bytes(*made_from.key()).to_string();
         Self { of: of.to_owned(), made_from }
     }
+
+    /// A digest of all that the weights follow from, in hexadecimal.
+    #[must_use]
+    pub fn made_from(&self) -> &str {
+        &self.made_from
+    }
 }
 
 /// What lies where a training's checkpoint would be.

@@ -13,6 +13,7 @@ mod folders;
 mod medmnist;
 mod models;
 mod own_size;
+mod personal;
 mod private;
 mod private_gradients;
 mod records;

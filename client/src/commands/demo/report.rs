@@ -10,6 +10,7 @@ use ringfence_options::score::{marked, one_class_note, score};
 use super::demo_round::DemoRound;
 use super::gain::{Gain, Row};
 use super::ring;
+use crate::commands::best_model::BestModel;
 use crate::files;
 
 /// One site's test scores.
@@ -21,11 +22,20 @@ pub(super) struct SiteScores {
     pub(super) federated: Option<Scores>,
     /// After fine-tuning the federated model at the site.
     pub(super) personal: Option<Scores>,
+    /// Which of its models is best on its validation images.
+    pub(super) best: Option<BestModel>,
 }
 
 impl SiteScores {
     pub(super) fn start(site: &str, before: Scores) -> Self {
-        Self { site: site.to_owned(), before, local: None, federated: None, personal: None }
+        Self {
+            site: site.to_owned(),
+            before,
+            local: None,
+            federated: None,
+            personal: None,
+            best: None,
+        }
     }
 
     /// Each of these scores with its columns; `null` where it is undefined.
@@ -40,6 +50,7 @@ impl SiteScores {
         serde_json::json!({
             "site": self.site,
             "test_images_of_one_class": self.before.one_class(),
+            "best_on_validation": self.best,
             "scores": metrics.iter().map(row).collect::<Vec<_>>(),
         })
     }
@@ -107,6 +118,10 @@ impl Report {
         let one_class =
             sites.iter().filter_map(|site| Some((&*site.site, site.before.one_class()?)));
         table += &one_class_note(one_class);
+        table += "\n";
+        for (site, best) in sites.iter().filter_map(|of| Some((&of.site, of.best.as_ref()?))) {
+            table += &format!("{site}: {best}\n");
+        }
         table += &format!("\nwhole run  {:.0} s\n", elapsed.as_secs_f64());
         let study = federation.study();
         let json = serde_json::json!({

@@ -9,7 +9,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_durable::place;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::picture::Heading;
-use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
+use ringfence_learning::{SiteData, Training, TrainingPlan, evaluate, picture, simulation};
 use ringfence_options::score;
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::aside;
 use super::opened::OpenedRound;
 use super::output::Output;
+use super::participant::Participant;
 use super::said::Said;
 use super::state::State;
+use crate::commands::best_model::{BestModel, OWN};
 use crate::files;
 
 /// A model's scores on this site's validation images after a round.
@@ -60,6 +62,8 @@ struct Report<'a> {
     /// Rounds whose mean is in the model; without any it is the study's untrained one.
     trained_rounds: u32,
     test: Vec<TestScores>,
+    /// Which of these models is best on this site's validation images.
+    best_on_validation: BestModel,
 }
 
 /// How the shares of one round's contribution were sealed.
@@ -72,7 +76,7 @@ struct SealedRound {
 /// The scores of a final model on this site's test images.
 #[derive(Debug, Serialize)]
 pub(super) struct TestScores {
-    /// `federated` or `personalised`.
+    /// `local only`, `federated` or `personalised`.
     pub(super) model: &'static str,
     /// `null` where a score is undefined.
     scores: Vec<(String, Option<f64>)>,
@@ -88,10 +92,14 @@ impl TestScores {
 
 /// What the folder of results gets, in the order in which it is told of.
 const MODEL: &str = "model.safetensors";
+const ALONE: &str = "model-alone.safetensors";
 const PERSONAL: &str = "model-personal.safetensors";
 const REPORT: &str = "report.json";
 const CURVE: &str = "curve.svg";
 const PREDICTIONS: &str = "predictions.png";
+
+/// Under which name the kept model of a site alone has what it follows from.
+const MADE_FROM: &str = "made_from";
 
 /// Refuses a folder with results that are not of this site and study, and notes it as theirs.
 pub(super) fn check_own(folder: &Path, state: &State) -> anyhow::Result<()> {
@@ -112,7 +120,7 @@ pub(super) fn check_own(folder: &Path, state: &State) -> anyhow::Result<()> {
 }
 
 fn check_unused(folder: &Path) -> anyhow::Result<()> {
-    for name in [MODEL, PERSONAL, REPORT, CURVE, PREDICTIONS] {
+    for name in [MODEL, ALONE, PERSONAL, REPORT, CURVE, PREDICTIONS] {
         let path = folder.join(name);
         place::check_new_file(&path, "this site has written nothing of this study there, so it is another's or of another study; give another folder as --out")
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -160,11 +168,12 @@ fn points(history: &[Entry], score: &str) -> Vec<(u32, Vec<f64>)> {
     history.iter().filter_map(point).collect()
 }
 
-/// Writes the common model, the personalised one if the plan has it, scores and pictures.
+/// Writes the common model, the personalised one if the plan has it, the one that this site has trained
+/// alone if there is one, scores and pictures, and says which is best here.
 pub(super) async fn finish(
     out: &Output,
     (folder, object): (&Path, &str),
-    plan: &TrainingPlan,
+    (plan, alone): (&TrainingPlan, Option<Weights>),
     data: &Arc<SiteData>,
     state: &State,
 ) -> anyhow::Result<()> {
@@ -172,7 +181,13 @@ pub(super) async fn finish(
     let common = state.model();
     plan.save(common, &folder.join(MODEL))?;
     let mut written = vec![MODEL];
-    let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
+    let mut models: Vec<(&'static str, Weights)> = Vec::new();
+    if let Some(alone) = alone {
+        plan.save(&alone, &folder.join(ALONE))?;
+        written.push(ALONE);
+        models.push((OWN, alone));
+    }
+    models.push(("federated", common.clone()));
     let (of, start, trained) = (plan.clone(), common.clone(), Arc::clone(data));
     if let Some(personal) = aside(move || Ok(of.personalise(&start, &trained)?)).await? {
         plan.save(&personal, &folder.join(PERSONAL))?;
@@ -191,11 +206,19 @@ pub(super) async fn finish(
         out.say(&Said::Test(&of));
         test.push(of);
     }
+    let (task_of_best, of, compared) = (plan.task()?, Arc::clone(data), models.clone());
+    let best_on_validation = aside(move || {
+        let models: Vec<_> = compared.iter().map(|(name, model)| (*name, model)).collect();
+        Ok(BestModel::of(task_of_best.as_ref(), &of, &models)?)
+    });
+    let best_on_validation = best_on_validation.await?;
+    out.say(&Said::BestModel(&best_on_validation));
     let opened = recorded(out, &state.opened_rounds(), "openings");
     let sealings = recorded(out, &state.sealings(), "sealings");
     let validation = recorded(out, &state.history(), "scores");
     let trained_rounds = state.trained();
-    let report = Report { plan, opened, sealings, validation, trained_rounds, test };
+    let report =
+        Report { plan, opened, sealings, validation, trained_rounds, test, best_on_validation };
     files::write(&folder.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
@@ -211,6 +234,41 @@ pub(super) async fn finish(
     written.push(PREDICTIONS);
     out.say(&Said::Written { folder, files: &written });
     Ok(())
+}
+
+/// Trains this site's own model on its images alone, from the study's first weights, or takes the one
+/// that it has trained before. A process that is killed meanwhile trains it anew.
+pub(super) async fn alone(
+    at_work: &Participant<'_>,
+    initial: Weights,
+    state: &State,
+) -> anyhow::Result<Weights> {
+    let Participant { site, plan, data, out, writes, .. } = *at_work;
+    let place = site.study().position(site.id());
+    let place = place.with_context(|| format!("{} is not on the study's roster", site.id()))?;
+    // Made anew where it would be another: of other images, settings or first weights.
+    let (task, options, path) = (plan.task()?, plan.at(place, 0), state.alone());
+    let (start, samples) = (&initial, &data.train);
+    let name = Training { task: task.as_ref(), start, samples, options: &options }.name("alone")?;
+    let made_from = format!("{} {} {}", name.made_from(), plan.rounds, data.validation.len());
+    if let Ok((kept, metadata)) = Weights::load_with(&path)
+        && metadata.get(MADE_FROM) == Some(&made_from)
+        && kept.check_finite().is_ok()
+    {
+        return Ok(kept);
+    }
+    let (images, rounds, epochs) = (data.train.len(), plan.rounds, plan.training.epochs);
+    out.say(&Said::TrainsAlone { images, rounds, epochs });
+    let bar = out.progress_bar("training alone");
+    bar.set_length(u64::from(rounds));
+    let (plan, data, writes) = (plan.clone(), Arc::clone(data), writes.clone());
+    aside(move || {
+        let (model, _) = simulation::alone(&plan, (place, &data), &initial, &mut |_| bar.inc(1))?;
+        bar.finish_and_clear();
+        writes.whole(|| model.save_with(&path, &[(MADE_FROM, &made_from)]))?;
+        Ok(model)
+    })
+    .await
 }
 
 /// Records what a round's opening showed, before its mean is applied.

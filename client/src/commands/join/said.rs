@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::opened::OpenedRound;
 use super::report::{Entry, TestScores};
+use crate::commands::best_model::BestModel;
 
 /// Something that has changed. Fields that stand in `report.json`, too, have its names.
 #[derive(Debug, Serialize)]
@@ -56,6 +57,10 @@ pub(super) enum Said<'a> {
     Untrained,
     /// How a final model does.
     Test(&'a TestScores),
+    /// This site trains alone, to compare with.
+    TrainsAlone { images: usize, rounds: u32, epochs: usize },
+    /// Which of the site's models is best on its validation images.
+    BestModel(&'a BestModel),
     /// The end: what lies where.
     Written { folder: &'a Path, files: &'a [&'static str] },
     /// What was recorded of earlier rounds and cannot be read.
@@ -155,6 +160,14 @@ impl fmt::Display for Said<'_> {
                 "no round changed the model: it is the untrained one that the study began with",
             ),
             Self::Test(of) => write!(f, "test, {}: {}", of.model, of.line()),
+            Self::TrainsAlone { images, rounds, epochs } => write!(
+                f,
+                "this site trains alone, to compare with: on {}, {} of {}",
+                counted(*images as u64, "image"),
+                counted(u64::from(*rounds), "round"),
+                counted(*epochs as u64, "epoch")
+            ),
+            Self::BestModel(best) => best.fmt(f),
             Self::Written { folder, files } => {
                 write!(f, "written to {}: {}", folder.display(), files.join(", "))
             }

@@ -134,6 +134,11 @@ impl State {
         self.folder.join("checkpoint.safetensors")
     }
 
+    /// Where the model lies that this site has trained alone.
+    pub(super) fn alone(&self) -> PathBuf {
+        self.folder.join("alone.safetensors")
+    }
+
     /// Where the shadow defence keeps its decoders and masks.
     pub(super) fn shadow(&self) -> PathBuf {
         self.folder.join("shadow.safetensors")
