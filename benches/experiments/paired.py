@@ -3,7 +3,7 @@
 
     paired.py FOLDER... [--score Dice] [--without SITE] [--over ROW]... [--of ROW]...
 
-Every FOLDER is one that `ringfence-lab experiment` has written. Folders are grouped by the seed of
+Every FOLDER is one that `ringfence-lab experiment` has written; its finished runs count. Folders are grouped by the seed of
 their runs: a draw is all runs of one seed. A run is known by its method, and where its folder ends
 in -NUMBER after the draw's own number (`dark6-4-100`), by that number of rounds beside it.
 
@@ -13,6 +13,7 @@ n - 1). The difference of two rows is taken in each draw; its standard error is 
 deviation of these differences over the root of their number.
 """
 import argparse
+import glob
 import json
 import math
 import os
@@ -39,11 +40,13 @@ def rows(folders, score, without):
         name = os.path.basename(os.path.normpath(folder))
         more = re.search(r"-\d+-(\d+)$", name)
         suffix = f", {more.group(1)} rounds" if more else ""
-        with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
-            report = json.load(file)
-        for run in report["runs"]:
+        runs = sorted(glob.glob(os.path.join(glob.escape(folder), "runs", "*", "run.json")))
+        if not runs:
+            raise SystemExit(f"{folder}: expected runs of `ringfence-lab experiment`, found none")
+        for path in runs:
+            with open(path, encoding="utf-8") as file:
+                run = json.load(file)
             tables = {"": run["test"], ", fine-tuned": run["personalised"]}
-            tables.update({f", {name}": table for name, table in run.get("more", [])})
             for kind, table in tables.items():
                 value = table and mean_of_sites(table, score, without)
                 if value is None:
