@@ -3,8 +3,8 @@
 
     paired.py FOLDER... [--score Dice] [--without SITE] [--over ROW]... [--of ROW]...
 
-Every FOLDER is one that `ringfence-lab experiment` has written; its finished runs count. Folders are grouped by the seed of
-their runs: a draw is all runs of one seed. A run is known by its method, and where its folder ends
+Every FOLDER is one that `ringfence-lab experiment` has written; its finished runs count. They are
+grouped by their seed: a draw is all runs of one seed. A run is known by its method, and where its folder ends
 in -NUMBER after the draw's own number (`dark6-4-100`), by that number of rounds beside it.
 
 A row's value in a draw is the mean over the sites of their test scores; sites where a score is

@@ -7,6 +7,7 @@
 
 mod job;
 mod method;
+mod own;
 mod private;
 mod progress;
 mod report;
