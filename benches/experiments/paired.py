@@ -78,7 +78,8 @@ def main():
     for row, values in found.items():
         mean, deviation = spread(list(values.values()))
         each = ", ".join(f"{values[d]:.3f}" if d in values else "-" for d in draws)
-        print(f"| {row} | {mean:.3f} ± {deviation:.3f} | {each} |")
+        beside = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+        print(f"| {row} | {mean:.3f}{beside} | {each} |")
     if not args.over:
         return
     print()
@@ -97,7 +98,8 @@ def main():
             mean, deviation = spread(list(points.values()))
             error = deviation / math.sqrt(len(both))
             each = ", ".join(f"{points[d]:+.1f}" if d in points else "-" for d in draws)
-            print(f"| {row} over {over} | {mean:+.1f} ± {error:.1f} | {each} |")
+            beside = "" if math.isnan(error) else f" ± {error:.1f}"
+            print(f"| {row} over {over} | {mean:+.1f}{beside} | {each} |")
 
 
 main()
