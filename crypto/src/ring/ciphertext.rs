@@ -18,27 +18,24 @@ const PUBLIC_POLYNOMIAL_LABEL: &[u8] = b"ringfence/a/1";
 ///
 /// The chance of a skip is 2^-32 a word, and what is skipped is public or never used.
 pub fn residues_from_xof(reader: &mut Xof, residues: &mut [u64]) {
-    let mut buffer = [0u8; 8192];
     let mut filled = 0;
     while filled < residues.len() {
         // Large reads let the hash function work on many of its blocks at a time.
-        let wanted = (residues.len() - filled).min(buffer.len() / 8);
-        let (bytes, out) = (&mut buffer[..wanted * 8], &mut residues[filled..filled + wanted]);
-        reader.fill(bytes);
-        filled += match copy_words(bytes, out) {
-            0 => wanted,
+        let out = &mut residues[filled..];
+        reader.fill(pulp::bytemuck::cast_slice_mut(out));
+        filled += match words_in_place(out) {
+            0 => out.len(),
             _ => skip_large(out),
         };
     }
 }
 
 vectorized! {
-    /// Reads words; returns how many are at or above q.
-    fn copy_words(bytes: &[u8], words: &mut [u64]) -> u64 {
-        let (chunks, _) = bytes.as_chunks::<8>();
+    /// Makes words of their little-endian bytes; returns how many are at or above q.
+    fn words_in_place(words: &mut [u64]) -> u64 {
         let mut large = 0;
-        for (word, bytes) in words.iter_mut().zip(chunks) {
-            *word = u64::from_le_bytes(*bytes);
+        for word in words {
+            *word = u64::from_le(*word);
             large += u64::from(*word >= MODULUS);
         }
         large
@@ -88,8 +85,8 @@ mod tests {
     #[test]
     fn large_words_are_skipped_in_order() {
         let mut words = [5, MODULUS, 7, u64::MAX, MODULUS - 1];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        assert_eq!(copy_words(&bytes, &mut words), 2);
+        words.iter_mut().for_each(|word| *word = word.to_le());
+        assert_eq!(words_in_place(&mut words), 2);
         assert_eq!(skip_large(&mut words), 3);
         assert_eq!(words[..3], [5, 7, MODULUS - 1]);
     }

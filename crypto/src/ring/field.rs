@@ -45,10 +45,9 @@ pub const fn canonical(value: u64) -> u64 {
 /// `a + b mod q`.
 #[inline]
 pub const fn add(a: u64, b: u64) -> u64 {
-    // a - (q - b) never exceeds the word; a borrow means that the sum was below q.
+    // a - (q - b) lies above -q and below q; a borrow means that the sum was below q.
     let (difference, borrow) = a.overflowing_sub(MODULUS.wrapping_sub(b));
-    let sum = difference.wrapping_add(MODULUS & mask(borrow));
-    canonical(sum)
+    difference.wrapping_add(MODULUS & mask(borrow))
 }
 
 /// `a - b mod q`.
