@@ -275,8 +275,9 @@ impl CheckVectors<'_> {
     pub(crate) fn of_block(&self, block: usize, words: &[u64; RING_DEGREE]) -> CheckWords {
         let scales = self.scales(block);
         let mut check = CheckWords::zero(self.wire_bits);
-        for ((check, scale), rho) in check.0.iter_mut().zip(scales).zip(&self.inside) {
-            let inner = reduce_wide(inner_product(rho, words, self.wire_bits), self.wire_bits);
+        let inner = inner_products(&self.inside, words, self.wire_bits);
+        for ((check, scale), inner) in check.0.iter_mut().zip(scales).zip(inner) {
+            let inner = reduce_wide(inner, self.wire_bits);
             *check = reduce_wide(u128::from(scale) * u128::from(inner), self.wire_bits);
         }
         check
@@ -326,44 +327,58 @@ const PIECE: u32 = 22;
 /// Words whose products are added before they are taken together.
 const PART: usize = 1 << (64 - 32 - PIECE);
 
-/// `sum_k rho_k W_k` for words of so many bits: below 2^109.
-fn inner_product(rho: &[u32], words: &[u64; RING_DEGREE], wire_bits: u8) -> u128 {
-    let ((rho, _), (words, _)) = (rho.as_chunks::<PART>(), words.as_chunks::<PART>());
-    let mut sum = 0;
-    for (rho, words) in rho.iter().zip(words) {
+/// `sum_k rho_k W_k` of each check word, for words of so many bits: below 2^109.
+fn inner_products(
+    rho: &[Zeroizing<Vec<u32>>; CHECK_WORDS],
+    words: &[u64; RING_DEGREE],
+    wire_bits: u8,
+) -> [u128; CHECK_WORDS] {
+    let rho = [0, 1, 2, 3].map(|check: usize| rho[check].as_chunks::<PART>().0);
+    let (words, _) = words.as_chunks::<PART>();
+    let mut sums = [0; CHECK_WORDS];
+    for (part, words) in words.iter().enumerate() {
+        let rho = rho.map(|rho| &rho[part]);
         // Words of 44 bits or fewer have two pieces.
-        let pieces = match u32::from(wire_bits) <= 2 * PIECE {
+        let products = match u32::from(wire_bits) <= 2 * PIECE {
             true => two_pieces(rho, words),
             false => three_pieces(rho, words),
         };
-        for (piece, shift) in pieces.into_iter().zip((0u32..).step_by(PIECE as usize)) {
-            sum += u128::from(piece) << shift;
+        for (sum, pieces) in sums.iter_mut().zip(products) {
+            for (piece, shift) in pieces.into_iter().zip((0u32..).step_by(PIECE as usize)) {
+                *sum += u128::from(piece) << shift;
+            }
         }
     }
-    sum
+    sums
 }
 
 vectorized! {
-    fn two_pieces(rho: &[u32; PART], words: &[u64; PART]) -> [u64; 3] {
-        let [low, high] = piece_products(rho, words);
-        [low, high, 0]
+    fn two_pieces(rho: [&[u32; PART]; CHECK_WORDS], words: &[u64; PART]) -> [[u64; 3]; CHECK_WORDS] {
+        piece_products::<2>(rho, words).map(|[low, high]| [low, high, 0])
     }
 }
 
 vectorized! {
-    fn three_pieces(rho: &[u32; PART], words: &[u64; PART]) -> [u64; 3] {
-        piece_products(rho, words)
+    fn three_pieces(rho: [&[u32; PART]; CHECK_WORDS], words: &[u64; PART]) -> [[u64; 3]; CHECK_WORDS] {
+        piece_products::<3>(rho, words)
     }
 }
 
-/// Inner products with each piece of the words.
+/// Inner products of every vector with each piece of the words, in one pass over the words.
 #[inline(always)]
-fn piece_products<const PIECES: usize>(rho: &[u32; PART], words: &[u64; PART]) -> [u64; PIECES] {
-    let mut sums = [0u64; PIECES];
-    for (rho, word) in rho.iter().zip(words) {
-        let (rho, mut rest) = (u64::from(*rho), *word);
-        for sum in &mut sums {
-            *sum = sum.wrapping_add(rho * (rest & ((1 << PIECE) - 1)));
+fn piece_products<const PIECES: usize>(
+    [rho_0, rho_1, rho_2, rho_3]: [&[u32; PART]; CHECK_WORDS],
+    words: &[u64; PART],
+) -> [[u64; PIECES]; CHECK_WORDS] {
+    let mut sums = [[0u64; PIECES]; CHECK_WORDS];
+    for place in 0..PART {
+        let rho = [rho_0[place], rho_1[place], rho_2[place], rho_3[place]].map(u64::from);
+        let mut rest = words[place];
+        for piece in 0..PIECES {
+            let part = rest & ((1 << PIECE) - 1);
+            for check in 0..CHECK_WORDS {
+                sums[check][piece] = sums[check][piece].wrapping_add(rho[check] * part);
+            }
             rest >>= PIECE;
         }
     }
