@@ -92,9 +92,9 @@ pub(crate) fn errors_from_uniform(uniform: &[u8; UNIFORM_BYTES], errors: &mut [u
     let (numbers, _) = rest.as_chunks::<8>();
     let low = numbers.first().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let limits = limits(&TABLE, low);
-    for (error, bytes) in errors.iter_mut().zip(numbers.iter().skip(1)) {
-        *error = u64::from_le_bytes(*bytes);
-    }
+    let (_, uppers) = rest.split_at(8);
+    pulp::bytemuck::cast_slice_mut(errors.as_mut_slice()).copy_from_slice(uppers);
+    errors.iter_mut().for_each(|error| *error = u64::from_le(*error));
     count_reached(&limits, errors);
     apply_signs(signs, errors);
 }
