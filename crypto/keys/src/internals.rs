@@ -81,8 +81,8 @@ impl Round {
     /// A message added to a mask and rounded to wire words.
     pub fn mask(&self, message: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
         let Packing { delta_bits, wire_bits, .. } = self.packing;
-        let mut words = self.public;
-        crate::encrypt::blocks::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
+        let mut words = [0; RING_DEGREE];
+        crate::encrypt::blocks::mask(&self.public, message, delta_bits, wire_bits, &mut words);
         words
     }
 

@@ -4,6 +4,8 @@
 //! `"ringfence/randomness/1" || LE64(j)`. An encryption takes from it the uniform bytes of the
 //! block's errors ([`crate::encrypt::rlwe_noise`]), then four bytes for the rounding of each value
 //! of the block, in order, whether there is such a value or not (value 0 of block 0 is the count).
+//! The weights with which it checks its own products ([`crate::encrypt`]) are the output over
+//! `"ringfence/self-check/1"`, and go nowhere.
 //!
 //! Rounding and errors of a body of 10^6 values take 8 MB of randomness. A 32-byte seed is drawn
 //! for the one encryption, never stored, and expanded block by block, so that blocks can be
@@ -28,5 +30,10 @@ impl BulkRandomness {
     /// The stream of one block; wiped on drop.
     pub(crate) fn block(&self, block: u64) -> Xof {
         Xof::keyed(&self.0, &[b"ringfence/randomness/1", &block.to_le_bytes()])
+    }
+
+    /// The stream that the self-check draws its weights from; wiped on drop.
+    pub(crate) fn self_check(&self) -> Xof {
+        Xof::keyed(&self.0, &[b"ringfence/self-check/1"])
     }
 }

@@ -103,7 +103,8 @@ pub(super) struct BlockCipher<'a> {
 pub(super) struct Scratch {
     public: [u64; RING_DEGREE],
     message: Zeroizing<[u64; RING_DEGREE]>,
-    errors: Zeroizing<[u64; RING_DEGREE]>,
+    masks: Zeroizing<[u64; RING_DEGREE]>,
+    /// Errors, and then the words that come of them.
     words: Zeroizing<[u64; RING_DEGREE]>,
     uniform: Zeroizing<[u8; UNIFORM_BYTES]>,
     dither: Zeroizing<Vec<u8>>,
@@ -132,7 +133,7 @@ impl BlockCipher<'_> {
             Box::new(Scratch {
                 public: [0; RING_DEGREE],
                 message: Zeroizing::new([0; RING_DEGREE]),
-                errors: Zeroizing::new([0; RING_DEGREE]),
+                masks: Zeroizing::new([0; RING_DEGREE]),
                 words: Zeroizing::new([0; RING_DEGREE]),
                 uniform: Zeroizing::new([0; UNIFORM_BYTES]),
                 dither: Zeroizing::new(vec![0; self.packing().block_values() * 4]),
@@ -200,32 +201,32 @@ impl BlockCipher<'_> {
         scratch: &mut Scratch,
         out: &mut [u8],
     ) -> Result<CheckWords, EncryptError> {
-        let Scratch { public, message, errors, words, uniform, dither, again } = scratch;
+        let Scratch { public, message, masks, words, uniform, dither, again } = scratch;
         let mut stream = self.randomness.block(block as u64);
         stream.fill(uniform.as_mut_slice());
         stream.fill(dither);
         self.quantizer.fill_block(block, values, dither, message)?;
-        errors_from_uniform(uniform, errors);
+        errors_from_uniform(uniform, words);
         public_polynomial(self.manifest, block as u64, public);
-        product(public, self.key.as_slice(), words);
+        product(public, self.key.as_slice(), masks);
         let Packing { delta_bits, wire_bits, .. } = *self.packing();
-        mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
+        mask(masks.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
         pack(words.as_slice(), wire_bits, out);
         let check = self.check.of_block(block, words);
-        let made =
-            EncryptedBlock { block, values: values.len(), message, bytes: out, check: &check };
+        let values = values.len();
+        let made = EncryptedBlock { block, values, message, masks, bytes: out, check: &check };
         self.self_check.check_block(made, again)?;
         Ok(check)
     }
 }
 
 vectorized! {
-    /// Adds errors and scaled messages to masks and rounds the sums to wire words. The packing
-    /// keeps `Delta m` below q.
-    pub(crate) fn mask(errors: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
-        for ((word, error), message) in words.iter_mut().zip(errors).zip(messages) {
-            let noisy = field::add(*error, message << delta_bits);
-            *word = to_word(field::add(*word, noisy), wire_bits);
+    /// Adds masks and scaled messages to errors, in whose place the wire words come to which the
+    /// sums are rounded. The packing keeps `Delta m` below q.
+    pub(crate) fn mask(masks: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
+        for ((word, mask), message) in words.iter_mut().zip(masks).zip(messages) {
+            let noisy = field::add(*word, message << delta_bits);
+            *word = to_word(field::add(*mask, noisy), wire_bits);
         }
     }
 }

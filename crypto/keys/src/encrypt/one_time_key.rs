@@ -81,7 +81,7 @@ pub struct OneTimeKey(SecretWords);
 /// A key that has encrypted its one body, with the check words of that body.
 pub struct UsedKey {
     key: SecretWords,
-    /// The copy that the body was decrypted with: what is shared must be the same.
+    /// The copy that the body was checked with: what is shared must be the same.
     copy: SecretWords,
     check: CheckWords,
 }
@@ -138,14 +138,15 @@ impl OneTimeKey {
             return Err(EncryptError::Noise { noised: V::NOISED, noise_bound });
         }
         let quantizer = Quantizer::new(layout, packing);
+        let randomness = BulkRandomness::draw(rng);
         let cipher = BlockCipher {
             manifest,
             blocks: packing.blocks(quantizer.values())?,
             quantizer,
-            self_check: SelfCheck::new(&context, &self.0),
+            self_check: SelfCheck::new(&context, &self.0, &randomness),
             key: self.0,
             check: check_key.vectors(manifest, packing.wire_bits),
-            randomness: BulkRandomness::draw(rng),
+            randomness,
             spare: Mutex::new(Vec::new()),
         };
         let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
@@ -272,7 +273,7 @@ impl UsedKey {
     }
 
     /// The vector that is shared among the holders, the key's words, and the copy of them that the
-    /// body decrypts with.
+    /// body was checked with.
     pub(crate) fn into_key_vectors(self) -> (SecretWords, SecretWords) {
         (self.key, self.copy)
     }

@@ -4,9 +4,12 @@
 //! So every block is decrypted again from its wire words before it is written, and the shares are
 //! interpolated again before they are sealed (`share/deal.rs`). Nothing is used twice that could
 //! have been wrong the first time: the public polynomial and the check words' vectors are derived
-//! anew, into memory of their own, and the key is a second copy. The copy must take the mask off
-//! every block and be what the shares carry, so a bit that flips in either copy, at any time, is
+//! anew, into memory of their own, and the key is a second copy. The one thing that is used again,
+//! the block's masks `a_j s`, is verified against them ([`ProductCheck`]). The copy must be what the
+//! masks are made of and what the shares carry, so a bit that flips in either copy, at any time, is
 //! noticed.
+
+mod product;
 
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::ring::ciphertext::public_polynomial;
@@ -17,12 +20,12 @@ use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{from_word, unpack};
 use ringfence_crypto::statement::Summands;
 use ringfence_crypto::vectorized;
-use zeroize::Zeroizing;
 
 use super::check::{CheckVectors, CheckWords};
 use super::one_time_key::EncryptionContext;
-use super::transform::product;
+use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
+use product::ProductCheck;
 
 /// This machine computed wrongly: a contribution that others would take for an attack.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +67,8 @@ pub(super) struct EncryptedBlock<'a> {
     /// Values of the update that lie in it.
     pub(super) values: usize,
     pub(super) message: &'a [u64; RING_DEGREE],
+    /// The product with the key that hides it.
+    pub(super) masks: &'a [u64; RING_DEGREE],
     /// Its wire words, laid out.
     pub(super) bytes: &'a [u8],
     pub(super) check: &'a CheckWords,
@@ -75,6 +80,8 @@ pub(super) struct SelfCheck<'a> {
     packing: &'a Packing,
     range: Summands,
     key: SecretWords,
+    /// Made from that copy before the first block.
+    product: ProductCheck,
     check: CheckVectors<'a>,
     /// Most noise that one contribution can have: the sampler's tail, rounding and lifting.
     most_noise: u64,
@@ -83,20 +90,23 @@ pub(super) struct SelfCheck<'a> {
 /// A thread's working memory, which the encryption of a block does not touch.
 pub(super) struct SelfCheckScratch {
     public: [u64; RING_DEGREE],
-    masks: Zeroizing<[u64; RING_DEGREE]>,
     words: [u64; RING_DEGREE],
 }
 
 impl SelfCheckScratch {
     pub(super) fn new() -> Self {
         let zeros = [0; RING_DEGREE];
-        Self { public: zeros, masks: Zeroizing::new(zeros), words: zeros }
+        Self { public: zeros, words: zeros }
     }
 }
 
 impl<'a> SelfCheck<'a> {
-    /// The check of an encryption under this key.
-    pub(super) fn new(context: &EncryptionContext<'a>, key: &SecretWords) -> Self {
+    /// The check of an encryption under this key, with this randomness.
+    pub(super) fn new(
+        context: &EncryptionContext<'a>,
+        key: &SecretWords,
+        randomness: &BulkRandomness,
+    ) -> Self {
         let EncryptionContext { manifest, packing, range, check_key, .. } = *context;
         let mut copy = SecretWords::zeros(RING_DEGREE);
         copy.as_mut_slice().copy_from_slice(key.as_slice());
@@ -104,13 +114,14 @@ impl<'a> SelfCheck<'a> {
             manifest,
             packing,
             range,
+            product: ProductCheck::new(copy.as_slice(), &mut randomness.self_check()),
             key: copy,
             check: check_key.vectors(manifest, packing.wire_bits),
             most_noise: NoiseModel::new(1, 1, packing.wire_bits).bound(),
         }
     }
 
-    /// The copy of the key that blocks were decrypted with.
+    /// The copy of the key that blocks were checked with.
     pub(super) fn into_key(self) -> SecretWords {
         self.key
     }
@@ -122,22 +133,20 @@ impl<'a> SelfCheck<'a> {
         made: EncryptedBlock<'_>,
         scratch: &mut SelfCheckScratch,
     ) -> Result<(), SelfCheckError> {
-        let EncryptedBlock { block, message, bytes, check, .. } = made;
-        let Packing { delta_bits, wire_bits, .. } = *self.packing;
+        let EncryptedBlock { block, message, masks, bytes, check, .. } = made;
         if !self.in_bounds(&made) {
             return Err(SelfCheckError::Message { block });
         }
-        let SelfCheckScratch { public, masks, words } = scratch;
-        unpack(bytes, wire_bits, words.as_mut_slice());
+        let SelfCheckScratch { public, words } = scratch;
+        unpack(bytes, self.packing.wire_bits, words.as_mut_slice());
         if !self.check.of_block(block, words).matches(check) {
             return Err(SelfCheckError::CheckWords { block });
         }
         public_polynomial(self.manifest, block as u64, public);
-        product(public, self.key.as_slice(), masks);
-        let message = message.as_slice();
-        let noise =
-            largest_noise(words.as_slice(), masks.as_slice(), message, delta_bits, wire_bits);
-        match noise <= self.most_noise {
+        if !self.product.holds(public, masks) {
+            return Err(SelfCheckError::Decryption { block });
+        }
+        match noise_beyond(words, masks, message, self.packing, self.most_noise) == 0 {
             true => Ok(()),
             false => Err(SelfCheckError::Decryption { block }),
         }
@@ -158,42 +167,58 @@ impl<'a> SelfCheck<'a> {
             let here = used.saturating_sub(slot * RING_DEGREE).min(RING_DEGREE);
             let (inside, padding) = made.message.split_at(here);
             let (count, values) = inside.split_at(if slot == 0 { counted } else { 0 });
-            beyond |= largest_slot(count, shift, mask) ^ if slot == 0 { counted as u64 } else { 0 };
-            beyond |= largest_slot(padding, shift, mask);
-            let Summands { least, most, .. } = self.range;
-            let (low, high) = slot_range(values, shift, mask, least);
-            beyond |= u64::from(low < least) | u64::from(high > most);
+            // At most one coefficient.
+            beyond |= bits_of(count, shift, mask) ^ if slot == 0 { counted as u64 } else { 0 };
+            beyond |= bits_of(padding, shift, mask);
+            beyond |= slots_beyond(values, shift, mask, self.range);
         }
         beyond == 0
     }
 }
 
+/// The highest bit is set where a number is not from `least` to `most`, both below 2^63: of two
+/// differences one is negative, or the number is so large that its highest bit is set.
+#[inline(always)]
+fn outside(number: u64, least: u64, most: u64) -> u64 {
+    number.wrapping_sub(least) | most.wrapping_sub(number)
+}
+
 vectorized! {
-    /// The largest absolute value that is left of lifted words without masks and messages.
-    fn largest_noise(words: &[u64], masks: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8) -> u64 {
-        let mut largest = 0;
+    /// Not zero if what is left of a lifted word without mask and message is larger than `most`,
+    /// below 2^62, in absolute value.
+    fn noise_beyond(
+        words: &[u64; RING_DEGREE],
+        masks: &[u64; RING_DEGREE],
+        messages: &[u64; RING_DEGREE],
+        packing: &Packing,
+        most: u64,
+    ) -> u64 {
+        let Packing { delta_bits, wire_bits, .. } = *packing;
+        let mut beyond = 0;
         for ((word, mask), message) in words.iter().zip(masks).zip(messages) {
             let expected = field::add(*mask, message << delta_bits);
             let noise = field::sub(from_word(*word, wire_bits), expected);
-            largest = noise.min(field::neg(noise)).max(largest);
+            // From -most..most to 0..2 most.
+            beyond |= outside(field::add(noise, most), 0, 2 * most);
         }
-        largest
+        beyond >> 63
     }
 }
 
 vectorized! {
-    /// Least and largest slot; of none, `least` and 0.
-    fn slot_range(messages: &[u64], shift: u32, mask: u64, least: u64) -> (u64, u64) {
-        messages.iter().fold((least, 0), |(low, high), message| {
-            let slot = message >> shift & mask;
-            (low.min(slot), high.max(slot))
-        })
+    /// Not zero if a slot is out of the range of a contribution.
+    fn slots_beyond(messages: &[u64], shift: u32, mask: u64, range: Summands) -> u64 {
+        let Summands { least, most, .. } = range;
+        messages.iter().fold(0, |beyond, message| {
+            beyond | outside(message >> shift & mask, least, most)
+        }) >> 63
     }
 }
 
 vectorized! {
-    fn largest_slot(messages: &[u64], shift: u32, mask: u64) -> u64 {
-        messages.iter().fold(0, |largest, message| (message >> shift & mask).max(largest))
+    /// All bits that are set in any slot.
+    fn bits_of(messages: &[u64], shift: u32, mask: u64) -> u64 {
+        messages.iter().fold(0, |bits, message| bits | message >> shift & mask)
     }
 }
 

@@ -1,11 +1,13 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::Layout;
+use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::ring::words::{block_bytes, pack};
 
 use super::super::check::CheckKey;
 use super::*;
 use crate::encrypt::blocks::mask;
 use crate::encrypt::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
+use crate::encrypt::transform;
 use crate::testing::rng;
 use rand::Rng;
 
@@ -19,6 +21,8 @@ struct Making {
     values: usize,
     message: [u64; RING_DEGREE],
     errors: [u64; RING_DEGREE],
+    /// What is added to each of the masks.
+    beside: [u64; RING_DEGREE],
 }
 
 impl Making {
@@ -46,7 +50,8 @@ impl Making {
         let key = SecretWords::uniform(RING_DEGREE, &mut rng);
         let check_key = CheckKey::generate(&mut rng);
         let range = Summands::alike(1, &packing);
-        Self { packing, range, check_key, key, block, values, message, errors }
+        let beside = [0; RING_DEGREE];
+        Self { packing, range, check_key, key, block, values, message, errors, beside }
     }
 
     /// Encrypts, lets `spoil` alter the wire words, and checks. Check words are those of the
@@ -60,22 +65,28 @@ impl Making {
         let (check_key, layout) = (&self.check_key, &Layout { tensors: vec![] });
         let range = self.range;
         let context = EncryptionContext { manifest, packing, layout, range, check_key };
-        let (mut public, mut words) = ([0; RING_DEGREE], [0; RING_DEGREE]);
+        let (mut public, mut masks) = ([0; RING_DEGREE], [0; RING_DEGREE]);
         public_polynomial(manifest, self.block as u64, &mut public);
-        product(&public, self.key.as_slice(), &mut words);
+        transform::product(&public, self.key.as_slice(), &mut masks);
+        for (mask, beside) in masks.iter_mut().zip(&self.beside) {
+            *mask = field::add(*mask, *beside);
+        }
         let Packing { delta_bits, wire_bits, .. } = self.packing;
-        mask(&self.errors, &self.message, delta_bits, wire_bits, &mut words);
+        let mut words = self.errors;
+        mask(&masks, &self.message, delta_bits, wire_bits, &mut words);
         let vectors = check_key.vectors(manifest, wire_bits);
         let right = vectors.of_block(self.block, &words);
         spoil(&mut words);
         let check = if of_spoilt { vectors.of_block(self.block, &words) } else { right };
         let mut bytes = vec![0; block_bytes(wire_bits)];
         pack(&words, wire_bits, &mut bytes);
-        SelfCheck::new(&context, &self.key).check_block(
+        let randomness = BulkRandomness::draw(&mut rng(9));
+        SelfCheck::new(&context, &self.key, &randomness).check_block(
             EncryptedBlock {
                 block: self.block,
                 values: self.values,
                 message: &self.message,
+                masks: &masks,
                 bytes: &bytes,
                 check: &check,
             },
@@ -131,6 +142,27 @@ fn noise_beyond_the_tail_and_rounding_is_noticed() {
             let noticed = making.checked(|_| (), true);
             assert_eq!(noticed, Err(SelfCheckError::Decryption { block: 2 }), "{packing:?}");
         }
+    }
+}
+
+/// Words, check words, message and noise fit each other: only the masks are not the key's.
+#[test]
+fn a_wrong_product_is_noticed() {
+    for packing in packings() {
+        let mut making = Making::new(packing, 2);
+        for (place, by) in [(0, 1), (63, MODULUS - 1), (64, 1 << 40), (4095, 1 << 63)] {
+            making.beside = [0; RING_DEGREE];
+            making.beside[place] = by;
+            let noticed = making.checked(|_| (), true);
+            assert_eq!(noticed, Err(SelfCheckError::Decryption { block: 2 }), "{packing:?}");
+        }
+        // At one point only: all coefficients are wrong.
+        let (mut value, mut everywhere) = ([0; RING_DEGREE], [0; RING_DEGREE]);
+        value[77] = 5;
+        transform::product(&value, &[1; RING_DEGREE], &mut everywhere);
+        making.beside = everywhere;
+        let noticed = making.checked(|_| (), true);
+        assert_eq!(noticed, Err(SelfCheckError::Decryption { block: 2 }), "{packing:?}");
     }
 }
 
