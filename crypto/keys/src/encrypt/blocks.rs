@@ -99,16 +99,18 @@ pub(super) struct BlockCipher<'a> {
     pub(super) spare: Mutex<Vec<Box<Scratch>>>,
 }
 
-/// A thread's working memory, wiped when the encryption is done, however it ends.
+/// A thread's working memory, wiped when the encryption is done, however it ends. In this order no
+/// polynomial's vectors lie across two cache lines.
+#[repr(C, align(64))]
 pub(super) struct Scratch {
     public: [u64; RING_DEGREE],
     message: Zeroizing<[u64; RING_DEGREE]>,
     masks: Zeroizing<[u64; RING_DEGREE]>,
     /// Errors, and then the words that come of them.
     words: Zeroizing<[u64; RING_DEGREE]>,
+    again: SelfCheckScratch,
     uniform: Zeroizing<[u8; UNIFORM_BYTES]>,
     dither: Zeroizing<Vec<u8>>,
-    again: SelfCheckScratch,
 }
 
 /// A panic in another thread is that thread's: it ends the encryption, whatever was locked then.
