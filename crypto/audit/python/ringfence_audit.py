@@ -12,6 +12,7 @@ training plan's numbers: the roster signed them, and no evidence rests on them.
 import base64, functools, hashlib, json, math, operator, os, re, stat, struct, sys
 from array import array
 from collections import Counter
+from types import SimpleNamespace
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -868,11 +869,21 @@ class RoundFile:
     def trust_after(self, closing):
         """The trust after the reviews that a closing lists; that before the round, where they allow no judgement."""
         before = self.proof["before"]["trust"] if self.proof["before"] else {"barred": [], "pairs": []}
-        if not self.round or self.round.names.get("freeze") != closing["freeze"]:
+        freezes = [said["statement"] for _, kind, said in self.events if kind == "frozen"]
+        reviews = {digest("review", said["statement"]): said for _, kind, said in self.events if kind == "reviewed"}
+        window, place = ring(self.study, closing["round"])[:self.study["threshold"]["holders"]], -1
+        try:
+            need(freezes and digest("freeze", freezes[0]) == closing["freeze"], "another freeze")
+            need(all(of in reviews for of in closing["reviews"]), "a review is not there")
+            listed = [reviews[of]["statement"] for of in closing["reviews"]]
+            for of, said in zip(closing["reviews"], listed):
+                need(said["holder"] in window[place + 1:] and len(said["answers"]) == len(freezes[0]["contributions"])
+                     and (said["manifest"], said["freeze"]) == (freezes[0]["manifest"], closing["freeze"]), "no review")
+                check_signature("review", reviews[of], keys_of(self.study)[said["holder"]])
+                place = window.index(said["holder"])
+        except Fault:
             return before
-        by_digest = {digest("review", review): review for review in self.round.reviews.values()}
-        listed = [by_digest[of] for of in closing["reviews"] if of in by_digest]
-        judged = judge(self.round, listed) if len(listed) == len(closing["reviews"]) else None
+        judged = judge(SimpleNamespace(trust=before, study=self.study, window=window, freeze=freezes[0]), listed)
         return judged[0] if judged else before
 
     def add_epochs(self):
