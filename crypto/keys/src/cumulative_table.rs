@@ -150,7 +150,10 @@ mod search {
         fn search<const ROWS: usize>(self, tables: &Candidates, rows: &mut [[u64; 8]; ROWS]) {
             let f = self.0.avx512f;
             let [d0, d1, d2, d3, d4, e4, d5, e5, f5, g5, last] = tables;
-            let numbers: [__m512i; ROWS] = cast_rows(rows);
+            let mut numbers = [f._mm512_setzero_si512(); ROWS];
+            for (number, row) in numbers.iter_mut().zip(rows.iter()) {
+                *number = cast(*row);
+            }
             let mut places = [f._mm512_setzero_si512(); ROWS];
             self.step(&numbers, &mut places, [cast(*d0); ROWS]);
             for table in [d1, d2, d3] {
@@ -195,12 +198,6 @@ mod search {
                 *place = f._mm512_mask_add_epi64(twice, reached, twice, one);
             }
         }
-    }
-
-    #[cfg(feature = "avx512")]
-    #[inline(always)]
-    fn cast_rows<const ROWS: usize>(rows: &[[u64; 8]; ROWS]) -> [__m512i; ROWS] {
-        rows.map(|row| cast(row))
     }
 
     /// AVX2, which looks up and compares 32 bits: a row is a vector of upper and one of lower

@@ -370,19 +370,19 @@ fn piece_products<const PIECES: usize>(
     [rho_0, rho_1, rho_2, rho_3]: [&[u32; PART]; CHECK_WORDS],
     words: &[u64; PART],
 ) -> [[u64; PIECES]; CHECK_WORDS] {
-    let mut sums = [[0u64; PIECES]; CHECK_WORDS];
+    let mut sums = [[0u64; CHECK_WORDS]; PIECES];
     for place in 0..PART {
         let rho = [rho_0[place], rho_1[place], rho_2[place], rho_3[place]].map(u64::from);
         let mut rest = words[place];
-        for piece in 0..PIECES {
-            let part = rest & ((1 << PIECE) - 1);
-            for check in 0..CHECK_WORDS {
-                sums[check][piece] = sums[check][piece].wrapping_add(rho[check] * part);
+        for of_piece in &mut sums {
+            let piece = rest & ((1 << PIECE) - 1);
+            for (sum, rho) in of_piece.iter_mut().zip(rho) {
+                *sum = sum.wrapping_add(rho * piece);
             }
             rest >>= PIECE;
         }
     }
-    sums
+    std::array::from_fn(|check| sums.map(|of_piece| of_piece[check]))
 }
 
 #[cfg(test)]
