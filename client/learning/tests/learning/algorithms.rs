@@ -269,7 +269,8 @@ fn moments_that_are_kept_make_two_trainings_one() {
         let of = |epochs| TrainOptions { optimizer, ..options(Algorithm::FedAvg, epochs) };
         let run = |start: &Weights, epochs, moments| {
             let carried = Carried { moments, ..Carried::default() };
-            training(start, &samples(), &of(epochs))
+            // One sample: the order of several would differ between the two, and so would rounding.
+            training(start, &samples()[..1], &of(epochs))
                 .run_carrying(&carried, None, &mut |_| {}, &mut |_| Ok(()))
                 .unwrap()
         };
