@@ -89,7 +89,9 @@ impl fmt::Display for BestModel {
         let each: Vec<String> =
             models.iter().map(|of| format!("{} {}", of.model, score(of.score))).collect();
         match keep_yours {
-            Some(true) => write!(f, "keep yours: the model trained here alone is best")?,
+            Some(true) => {
+                write!(f, "keep yours: no other model is better than the one trained here alone")?
+            }
             _ => write!(f, "the {best} model is best")?,
         }
         write!(f, " on this site's {images} ({metric}: {})", each.join(", "))
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!((best.best, best.keep_yours), (Some(OWN), Some(true)));
         assert_eq!(
             best.to_string(),
-            "keep yours: the model trained here alone is best on this site's 4 validation images (Dice: local only 0.700, federated 0.600, personalised 0.690)"
+            "keep yours: no other model is better than the one trained here alone on this site's 4 validation images (Dice: local only 0.700, federated 0.600, personalised 0.690)"
         );
         // Of equals the site's own; then the common one.
         assert_eq!(three(Some(0.7), Some(0.7), Some(0.7)).keep_yours, Some(true));
