@@ -2,7 +2,9 @@
 //! load touches two, and a thread keeps it for its next use, so that nothing is cleared.
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::ops::{Deref, DerefMut};
+use std::sync::Once;
 use std::thread::LocalKey;
 
 /// Bytes of a line.
@@ -65,8 +67,18 @@ pub(crate) struct Buffer<T: Kept> {
     count: usize,
 }
 
+/// Once in a process: lets the C library keep memory that tensors are freed to. It gives back to the
+/// system what is more than twice the largest block freed so far (mallopt(3), `M_TRIM_THRESHOLD`), and
+/// what a training step frees it asks for again in the next, page by page. Other libraries do not mind.
+fn keep_freed() {
+    static ONCE: Once = Once::new();
+    // The largest that counts is 32 MiB.
+    ONCE.call_once(|| drop(black_box(vec![0_u8; (32 << 20) - (1 << 16)])));
+}
+
 impl<T: Kept> Buffer<T> {
     pub(crate) fn of(count: usize) -> Self {
+        keep_freed();
         let gap = LINE / size_of::<T>();
         let needed = count + gap;
         let mut values = T::free().with_borrow_mut(|free| {
