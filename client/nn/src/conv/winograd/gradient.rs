@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::super::kernel_gradient::Order;
 use super::super::lanes::Tile;
-use super::transform::{KernelAdjoint, input_points, output_adjoint_points, square};
+use super::matrices::{KernelAdjoint, square};
+use super::transform::{input_points, output_adjoint_points};
 use super::{GAP, IN, POINTS, Planes, Tiles, tiles_of_task};
 use crate::buffer::Buffer;
 use crate::vector::Float;

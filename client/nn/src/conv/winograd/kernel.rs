@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::super::gather::Direction;
 use super::super::lanes::Tile;
-use super::transform::{Kernel, square};
+use super::matrices::{Kernel, square};
 use super::{GAP, Winograd};
 use crate::vector::Float;
 
