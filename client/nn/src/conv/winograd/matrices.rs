@@ -129,7 +129,6 @@ pub(super) trait Matrix<const FROM: usize, const TO: usize> {
 
 /// `M x M^T`.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "rows and columns change places")]
 pub(super) fn square<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>(
     simd: S,
     _: M,

@@ -62,6 +62,7 @@ pub(super) fn input_points<S: Simd>(
 }
 
 /// The pixels that a tile's outputs see.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Seen<'a> {
     /// Values from the first pixel's on, and how many there are in a line.
     Inside(&'a [f32], usize),
