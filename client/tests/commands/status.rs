@@ -1,5 +1,6 @@
 //! `ringfence status` beside a running aggregator: turns, rounds, who is late, and what is new.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -27,12 +28,18 @@ fn prepare(folder: &Path, aggregator: &Aggregator) {
     }
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
     let key = aggregator.public_key().to_string();
-    let mut new = vec!["study", "new", "--name", "lungs\u{1b}[2J", "--aggregator-key", &key];
+    let mut new = vec!["study", "new", "--name", "lungs", "--aggregator-key", &key];
     new.extend(["--model", "model.safetensors", "--training", "none", "--clip", "0.5"]);
     new.extend(["--min-round-seconds", "1", "--initiator-timeout-seconds", "100000"]);
     let public = SITES.map(|site| format!("{site}.public.json"));
     public.iter().for_each(|site| new.extend(["--site", site]));
     run(&new);
+    // An author whose program refuses no name.
+    let path = folder.join("study.json");
+    let study = fs::read_to_string(&path).unwrap();
+    let hostile = study.replacen("\"name\": \"lungs\"", r#""name": "lungs\u001b[2J""#, 1);
+    assert_ne!(hostile, study);
+    fs::write(&path, hostile).unwrap();
     for site in SITES {
         run(&["study", "sign", "--identity", &format!("{site}.identity")]);
     }

@@ -32,6 +32,8 @@ pub extern "C" fn audit(sample: u32, with_bodies: u32, seed: u64) -> u32 {
         sample: (sample > 0).then_some(sample),
         without_bodies: with_bodies == 0,
         seed: Some(seed),
+        // Comparing with other checkpoints is the command's.
+        seen: Vec::new(),
     };
     let (code, outcome) = match audit_with_progress(&host::Chosen, &options, &host::tell) {
         Ok(report) => {
