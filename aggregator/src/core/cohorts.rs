@@ -11,11 +11,12 @@ use crate::core::refusal::Refusal;
 use crate::core::rounds::LiveStudy;
 use crate::core::shared::blocking;
 
-/// The last report, and what it was made of: the rounds with a certified set, and who was barred.
+/// What a report was made of: the rounds with a certified set, and who was barred.
+type MadeOf = (Vec<RoundNumber>, BTreeSet<SiteId>);
+
+/// The last report.
 #[derive(Debug, Default)]
-pub(crate) struct LastCohorts(
-    Mutex<Option<((Vec<RoundNumber>, BTreeSet<SiteId>), Arc<CohortReport>)>>,
-);
+pub(crate) struct LastCohorts(Mutex<Option<(MadeOf, Arc<CohortReport>)>>);
 
 impl LiveStudy {
     /// What the certified sets of all rounds could tell of few sites. Whether their sums were opened,
@@ -27,7 +28,7 @@ impl LiveStudy {
         // Held while it is worked out: others wait and are shown the same.
         let mut last = self.last_cohorts.0.lock().await;
         let (sets, barred) = self.rounds.certified_sets();
-        let of = (sets.keys().copied().collect(), barred);
+        let of: MadeOf = (sets.keys().copied().collect(), barred);
         if let Some((before, report)) = &*last
             && *before == of
         {
