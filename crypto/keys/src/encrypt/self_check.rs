@@ -5,7 +5,7 @@
 //! interpolated again before they are sealed (`share/deal.rs`). Nothing is used twice that could
 //! have been wrong the first time: the public polynomial and the check words' vectors are derived
 //! anew, into memory of their own, and the key is a second copy. The one thing that is used again,
-//! the block's masks `a_j s`, is verified against them ([`ProductCheck`]). The copy must be what the
+//! the block's masks `a_j s`, is verified against them (`ProductCheck`). The copy must be what the
 //! masks are made of and what the shares carry, so a bit that flips in either copy, at any time, is
 //! noticed.
 
